@@ -1,0 +1,74 @@
+package plan
+
+import "net/netip"
+
+// IKEView is what ikeproc may know of a plan: no file of a secret.
+type IKEView struct {
+	Gateway     string       `json:"gateway"`
+	Listen      []netip.Addr `json:"listen"`
+	Connections []Connection `json:"connections"`
+	Sources     []string     `json:"sources"`
+}
+
+// AuthView is what authproc may know: identities and credentials, no proposals, no selectors.
+type AuthView struct {
+	Gateway     string           `json:"gateway"`
+	Secrets     []Secret         `json:"secrets"`
+	Connections []AuthConnection `json:"connections"`
+	Sources     []string         `json:"sources"`
+}
+
+// AuthConnection is authproc's part of a Connection.
+type AuthConnection struct {
+	Name       string   `json:"name"`
+	Local      Endpoint `json:"local"`
+	Remote     Endpoint `json:"remote"`
+	LocalAuth  Auth     `json:"local_auth"`
+	RemoteAuth Auth     `json:"remote_auth"`
+	Pos        Pos      `json:"pos"`
+}
+
+// XFRMView is what xfrmproc may know: what may be installed, and what must never leave in clear.
+type XFRMView struct {
+	Gateway     string           `json:"gateway"`
+	Datapath    Datapath         `json:"datapath"`
+	Listen      []netip.Addr     `json:"listen"`
+	Bypass      []Bypass         `json:"bypass"`
+	Connections []XFRMConnection `json:"connections"`
+	Sources     []string         `json:"sources"`
+}
+
+// XFRMConnection is xfrmproc's part of a Connection. RemoteID binds a grant to the peer that the plan means.
+type XFRMConnection struct {
+	Name       string   `json:"name"`
+	Local      Endpoint `json:"local"`
+	Remote     Endpoint `json:"remote"`
+	ForceEncap bool     `json:"force_encap"`
+	Children   []Child  `json:"children"`
+	Pos        Pos      `json:"pos"`
+}
+
+// IKE is ikeproc's view of the plan.
+func (p *Plan) IKE() IKEView {
+	return IKEView{Gateway: p.Gateway, Listen: p.Listen, Connections: p.Connections, Sources: p.Sources}
+}
+
+// Auth is authproc's view of the plan.
+func (p *Plan) Auth() AuthView {
+	v := AuthView{Gateway: p.Gateway, Secrets: p.Secrets, Sources: p.Sources}
+	for _, c := range p.Connections {
+		v.Connections = append(v.Connections, AuthConnection{
+			Name: c.Name, Local: c.Local, Remote: c.Remote, LocalAuth: c.LocalAuth, RemoteAuth: c.RemoteAuth, Pos: c.Pos})
+	}
+	return v
+}
+
+// XFRM is xfrmproc's view of the plan.
+func (p *Plan) XFRM() XFRMView {
+	v := XFRMView{Gateway: p.Gateway, Datapath: p.Datapath, Listen: p.Listen, Bypass: p.Bypass, Sources: p.Sources}
+	for _, c := range p.Connections {
+		v.Connections = append(v.Connections, XFRMConnection{
+			Name: c.Name, Local: c.Local, Remote: c.Remote, ForceEncap: c.ForceEncap, Children: c.Children, Pos: c.Pos})
+	}
+	return v
+}
