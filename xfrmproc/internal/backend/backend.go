@@ -25,6 +25,10 @@ type Backend interface {
 	// Name is the datapath that this backend is.
 	Name() plan.Datapath
 
+	// Check reports what SetPolicies(p) would refuse and changes nothing: selectors that cannot be had, or too many of them, or a policy
+	// of somebody else's in the way. It is asked when a reload is prepared, so that a refusal leaves the old plan standing.
+	Check(p Policies) error
+
 	// SetPolicies makes p the whole of the policies that stand. What is new is added before anything that p lacks is removed, and a
 	// policy that is in both is not touched, so at no moment is protected traffic let through in clear. Pairs are not touched.
 	// With add only, nothing is removed yet: the policies of a plan that is going stay until a second call without it.
