@@ -212,7 +212,8 @@ type Child struct {
 	Lifetime  Lifetime      `json:"lifetime"`
 	// ReplayWindow is in packets (RFC 4303 section 3.4.3), 32..4096.
 	ReplayWindow int `json:"replay_window"`
-	// Reqid ties policies to SAs in the kernel: unique in the plan, stable from plan to plan while the names stay.
+	// Reqid ties policies to SAs in the kernel: unique in the plan, stable from plan to plan while the names stay,
+	// ReqidFirst..ReqidLast.
 	Reqid    uint32 `json:"reqid"`
 	Priority uint32 `json:"priority"` // XFRM priority of its policies: lower wins
 	Pos      Pos    `json:"pos"`
