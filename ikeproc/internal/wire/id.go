@@ -40,8 +40,6 @@ func idLen(t ikev2.IDType) int {
 		return 4
 	case ikev2.ID_IPV6_ADDR:
 		return 16
-	case ikev2.ID_NULL: // RFC 7619 section 2.2: empty; what stands there is ignored
-		return -1
 	}
 	return -1
 }
