@@ -92,8 +92,8 @@ func AppendPayloads(dst []byte, ps []Payload) ([]byte, error) {
 		if dst, err = p.AppendBody(dst); err != nil {
 			return nil, err
 		}
-		if dst, err = setLen16(dst, start, p.PayloadType().String()+" payload"); err != nil {
-			return nil, fmt.Errorf("encode %w", err)
+		if dst, err = setLen16(dst, start, "payload"); err != nil {
+			return nil, fmt.Errorf("encode %s: %w", p.PayloadType(), err)
 		}
 	}
 	return dst, nil
