@@ -86,16 +86,16 @@ func (n *Net) Send(now time.Time, from, to netip.AddrPort, data []byte) {
 	if !named {
 		link = n.def
 	}
-	src, ok := n.leave(now, from, to)
-	if !ok {
-		n.stats.Filtered++
-		return
-	}
 	// Every datagram draws the same number of random values whatever its fate, so that one link's change does not
 	// shift the fate of all that follows.
 	lost, dup, late := n.rng.Float64(), n.rng.Float64(), n.rng.Float64()
 	jitter, jitter2, detour := n.rng.Float64(), n.rng.Float64(), n.rng.Float64()
 
+	src, ok := n.leave(now, from, to)
+	if !ok {
+		n.stats.Filtered++
+		return
+	}
 	packets := link.packets(len(data), to.Addr())
 	switch {
 	case link.Down || lost < lossOf(link.Loss, packets):
