@@ -142,7 +142,8 @@ func FuzzReassembly(f *testing.F) {
 			if forged && (err == nil || r.Pending() != pending) {
 				t.Fatalf("a forged fragment did something: %v", err)
 			}
-			if done && (!bytes.Equal(in.Plaintext, want) || in.First != ikev2.PayloadSA || in.Header != s.Header) {
+			if done && (!bytes.Equal(in.Plaintext, want) || in.First != ikev2.PayloadSA ||
+				in.Header.MessageID != s.Header.MessageID || in.Header.Response != s.Header.Response) {
 				t.Fatal("the message is not what was sent")
 			}
 			held := 0

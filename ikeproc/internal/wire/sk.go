@@ -98,6 +98,7 @@ func ParseSealed(b []byte) (Sealed, error) {
 
 // Inner is what a protected message held, its ICV checked.
 type Inner struct {
+	// Header is the message's; of a message that came in fragments it is fragment 1's, Length included.
 	Header Header
 	First  ikev2.PayloadType
 	// Plaintext is the chain of payloads without padding. It may alias what the Protector returned.
