@@ -59,6 +59,12 @@ func ParseHeader(b []byte) (Header, error) {
 	return h, h.check(len(b))
 }
 
+// Answer gives the header of the response to a request with the header h: same SPIs, exchange and message ID. The
+// initiator flag turns, for it tells the sender's role in the SA (RFC 7296 section 3.1).
+func (h Header) Answer() Header {
+	return Header{SPIi: h.SPIi, SPIr: h.SPIr, Major: 2, Exchange: h.Exchange, Initiator: !h.Initiator, Response: true, MessageID: h.MessageID}
+}
+
 // check applies the rules of RFC 7296 section 3.1 to a header of a message of n octets.
 func (h *Header) check(n int) error {
 	switch {

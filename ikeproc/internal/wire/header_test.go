@@ -100,6 +100,15 @@ func TestHeaderFlags(t *testing.T) {
 	}
 }
 
+// HD-08: the original responder's request and its answer.
+func TestAnswer(t *testing.T) {
+	got := Header{SPIi: 1, SPIr: 2, NextPayload: 46, Major: 3, Minor: 1, Exchange: ikev2.INFORMATIONAL, MessageID: 5, Length: 99}.Answer()
+	want := Header{SPIi: 1, SPIr: 2, Major: 2, Exchange: ikev2.INFORMATIONAL, Initiator: true, Response: true, MessageID: 5}
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestErrorsAreForTheLog(t *testing.T) {
 	_, err := ParsePayloads(ikev2.PayloadNonce, unhex("0000 0008 00000000"), DefaultLimits())
 	if got, want := err.Error(), "ike message: Nonce payload at octet 4: 4 octets, not 16 to 256"; got != want {

@@ -1,8 +1,6 @@
 package wire
 
 import (
-	"strings"
-
 	"github.com/trike-ipsec/trike/internal/ikev2"
 )
 
@@ -174,7 +172,7 @@ func Classify(x ikev2.ExchangeType, response bool, ps []Payload) (Shape, error) 
 	if !seen {
 		return 0, syntax(0, 0, "exchange type %s is not one this end knows", x)
 	}
-	return 0, syntax(0, 0, "%s %s may not hold the payloads %s", x, direction(response), composition(ps))
+	return 0, syntax(0, 0, "%s %s may not hold the payloads %s", x, direction(response), Summary(ps))
 }
 
 // CheckLegal is Classify for a caller who needs no shape.
@@ -188,23 +186,4 @@ func direction(response bool) string {
 		return "response"
 	}
 	return "request"
-}
-
-// composition writes the types of the payloads, at most a line of them, for the log.
-func composition(ps []Payload) string {
-	const most = 16
-	var b strings.Builder
-	b.WriteByte('{')
-	for i, p := range ps {
-		if i > 0 {
-			b.WriteString(", ")
-		}
-		if i == most {
-			b.WriteString("…")
-			break
-		}
-		b.WriteString(p.PayloadType().String())
-	}
-	b.WriteByte('}')
-	return b.String()
 }

@@ -201,7 +201,7 @@ func seal(dst []byte, h Header, first ikev2.PayloadType, inner []byte, number, t
 		dst = binary.BigEndian.AppendUint16(dst, number)
 		dst = binary.BigEndian.AppendUint16(dst, total)
 	}
-	body, err := p.SealSK(dst[start:], plain)
+	body, err := p.SealSK(dst[start:len(dst):len(dst)], plain)
 	if err != nil {
 		return nil, fmt.Errorf("seal %s message %d: %w", h.Exchange, h.MessageID, err)
 	}
