@@ -9,7 +9,8 @@ import (
 
 // Bounds of reassembly for one IKE SA (RFC 7383 section 2.6 wants limits, section 5 says why).
 const (
-	// MaxFragments is how many fragments one message may have. 64 of the smallest useful size hold any message.
+	// MaxFragments is how many fragments one message may have: some 30 kB in IP packets of 576 octets, more than
+	// MaxReassembled in packets of 1280.
 	MaxFragments = 64
 	// MaxReassembled is how many octets of plaintext one message may have.
 	MaxReassembled = 1 << 16
