@@ -90,3 +90,7 @@ func (o *Outbound) Seal(buf []byte, off, n int, next uint8) ([]byte, error) {
 	o.t.seal(pkt, o.seq)
 	return pkt, nil
 }
+
+// Skip leaves out sequence numbers up to and including seq, which takes them away from the SA for good; it never goes back (RFC 6311 section 5.2 asks for such
+// a jump after a failover).
+func (o *Outbound) Skip(seq uint64) { o.seq = max(o.seq, min(seq, o.last)) }
