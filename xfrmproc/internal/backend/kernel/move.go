@@ -101,14 +101,47 @@ func readdress(data []byte, src, dst netip.AddrPort) (message, error) {
 	put16(b[offSAFamily:], familyOf(dst.Addr()))
 	for _, a := range attrs {
 		switch a.typ {
-		case attrAlgAEAD, attrAlgCrypt, attrAlgTrunc, attrReplayESN, attrSADir:
+		case attrAlgAEAD, attrAlgCrypt, attrAlgTrunc, attrSADir:
 			m.attr(a.typ, a.data)
+		case attrReplay, attrReplayESN:
+			m.attr(a.typ, skipAhead(a, data[offSAFlags]&stateESN != 0))
 		case attrEncap:
 			m.attr(attrEncap, encapTemplate(src.Port(), dst.Port()))
 		}
 	}
 	m.attr(attrLtime, data[offSACur:offSACur+sizeLtime])
 	return m, nil
+}
+
+// sequenceMargin is more packets than an SA sends between being read and being deleted. A sequence number used twice would be a nonce
+// used twice, so the moved SA begins that much further on; the receiver's window follows any step forward.
+const sequenceMargin = 1 << 16
+
+// skipAhead is a copy of struct xfrm_replay_state or xfrm_replay_state_esn with the outbound number moved on, if any packet was sent.
+func skipAhead(a attribute, esn bool) []byte {
+	r := append([]byte(nil), a.data...)
+	low, high := 0, -1
+	if a.typ == attrReplayESN {
+		low, high = 4, 12
+	}
+	if len(r) < low+4 || len(r) < high+4 {
+		return r
+	}
+	n := uint64(get32(r[low:]))
+	if esn && high > 0 {
+		n |= uint64(get32(r[high:])) << 32
+	}
+	if n == 0 {
+		return r
+	}
+	n += sequenceMargin
+	if !esn || high < 0 {
+		n = min(n, 0xffff_ffff) // at the end the kernel sends no more
+	} else {
+		put32(r[high:], uint32(n>>32))
+	}
+	put32(r[low:], uint32(n))
+	return r
 }
 
 func hasKeys(attrs []attribute) bool {

@@ -50,7 +50,7 @@ func try(s *sock) (noDir bool, err error) {
 	case errors.Is(err, errnoNoProto):
 		return false, fmt.Errorf("the kernel has XFRM and no ESP (%w): load esp4 and esp6, or use the userspace datapath: %w", err, backend.ErrUnsupported)
 	case errors.Is(err, errnoNoAlg), errors.Is(err, errnoNoEntry):
-		return false, fmt.Errorf("the kernel has ESP and no AES-GCM (%w): %w", err, backend.ErrUnsupported)
+		return false, fmt.Errorf("the kernel has XFRM and no AES-GCM for ESP (%w): load esp4, esp6 and the ciphers, or use the userspace datapath: %w", err, backend.ErrUnsupported)
 	}
 	return false, fmt.Errorf("the kernel refuses an ESP SA: %w", err)
 }

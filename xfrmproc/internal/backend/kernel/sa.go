@@ -144,6 +144,7 @@ func allocSPI(src, dst netip.Addr, reqid uint32) message {
 	b[offSAMode] = modeTunnel
 	put32(b[sizeSAInfo:], 0x100)
 	put32(b[sizeSAInfo+4:], 0xffff_ffff)
+	m.attr(attrSADir, []byte{saDirIn}) // from 6.10 on the SA that redeems it must have the same; before, it is ignored
 	return m
 }
 

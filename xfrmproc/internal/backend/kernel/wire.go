@@ -35,6 +35,7 @@ const (
 	attrEncap     = 4
 	attrTmpl      = 5
 	attrLtime     = 9
+	attrReplay    = 10
 	attrLastUsed  = 15
 	attrAlgAEAD   = 18
 	attrAlgTrunc  = 20
