@@ -1,0 +1,150 @@
+package ipc
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+
+	"github.com/trike-ipsec/trike/internal/msg"
+)
+
+// MaxFiles is how many descriptors one frame may carry: the kernel's SCM_MAX_FD.
+const MaxFiles = 253
+
+// FileConn is a link over a socketpair, whose frames may carry descriptors: triked's to each process.
+type FileConn struct {
+	*Conn
+	unix *net.UnixConn
+}
+
+// NewFileConn makes a link from one end of an AF_UNIX SOCK_STREAM socketpair. It takes f over.
+func NewFileConn(f *os.File, self, peer msg.Process) (*FileConn, error) {
+	defer f.Close()
+	c, err := net.FileConn(f)
+	if err != nil {
+		return nil, fmt.Errorf("link from %s to %s: %w", self, peer, err)
+	}
+	u, ok := c.(*net.UnixConn)
+	if !ok {
+		c.Close()
+		return nil, fmt.Errorf("link from %s to %s is no unix socket", self, peer)
+	}
+	return &FileConn{Conn: New(u, self, peer), unix: u}, nil
+}
+
+// SendFiles writes one message with descriptors, which stay the caller's to close.
+func (c *FileConn) SendFiles(m msg.Message, files []*os.File) error {
+	if len(files) > MaxFiles {
+		return c.wrap(fmt.Errorf("%w: %d descriptors, at most %d fit a frame", ErrIllegal, len(files), MaxFiles))
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	b, err := c.frame(m, len(files))
+	if err != nil {
+		return err
+	}
+	var rights []byte
+	if len(files) > 0 {
+		fds := make([]int, len(files))
+		for i, f := range files {
+			// Not f.Fd(): that would make the descriptor blocking for everyone who shares it.
+			raw, err := f.SyscallConn()
+			if err != nil {
+				return c.wrap(err)
+			}
+			if err := raw.Control(func(fd uintptr) { fds[i] = int(fd) }); err != nil {
+				return c.wrap(err)
+			}
+		}
+		rights = syscall.UnixRights(fds...)
+	}
+	// The descriptors travel with the header, so that its reader has them before the payload.
+	if _, _, err := c.unix.WriteMsgUnix(b[:header], rights, nil); err != nil {
+		return c.wrap(err)
+	}
+	_, err = c.unix.Write(b[header:])
+	return c.wrap(err)
+}
+
+// ReceiveFiles reads one message with its descriptors, which are the caller's to close. Any error is final.
+func (c *FileConn) ReceiveFiles() (msg.Message, []*os.File, error) {
+	var h [header]byte
+	oob := make([]byte, syscall.CmsgSpace(4*MaxFiles))
+	n, oobn, flags, _, err := c.unix.ReadMsgUnix(h[:], oob)
+	files, rightsErr := filesOf(oob[:oobn])
+	fail := func(err error) (msg.Message, []*os.File, error) {
+		for _, f := range files {
+			f.Close()
+		}
+		return nil, nil, c.wrap(err)
+	}
+	switch {
+	case err != nil:
+		return fail(err)
+	case n == 0:
+		return fail(io.EOF)
+	case rightsErr != nil:
+		return fail(rightsErr)
+	case flags&syscall.MSG_CTRUNC != 0:
+		return fail(fmt.Errorf("%w: descriptors were cut off", ErrIllegal))
+	}
+	if n < header {
+		if _, err := io.ReadFull(c.unix, h[n:]); err != nil {
+			return fail(err)
+		}
+	}
+	kind, count, size, err := c.check(h)
+	if err != nil {
+		return fail(err)
+	}
+	if count != len(files) {
+		return fail(fmt.Errorf("%w: %s with %d descriptors that promised %d", ErrIllegal, kind, len(files), count))
+	}
+	m, err := c.payload(kind, size, c.unix)
+	if err != nil {
+		return fail(err)
+	}
+	return m, files, nil
+}
+
+// Receive is for a peer that has no descriptors to give: they are closed unseen.
+func (c *FileConn) Receive() (msg.Message, error) {
+	m, files, err := c.ReceiveFiles()
+	for _, f := range files {
+		f.Close()
+	}
+	return m, err
+}
+
+func filesOf(oob []byte) ([]*os.File, error) {
+	if len(oob) == 0 {
+		return nil, nil
+	}
+	messages, err := syscall.ParseSocketControlMessage(oob)
+	if err != nil {
+		return nil, err
+	}
+	var files []*os.File
+	for i := range messages {
+		fds, err := syscall.ParseUnixRights(&messages[i])
+		if err != nil {
+			continue
+		}
+		for _, fd := range fds {
+			syscall.CloseOnExec(fd)
+			files = append(files, os.NewFile(uintptr(fd), "handed"))
+		}
+	}
+	return files, nil
+}
+
+// Socketpair makes the two ends of a link that carries descriptors.
+func Socketpair() (a, b *os.File, err error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, fmt.Errorf("socketpair: %w", err)
+	}
+	return os.NewFile(uintptr(fds[0]), "link"), os.NewFile(uintptr(fds[1]), "link"), nil
+}
