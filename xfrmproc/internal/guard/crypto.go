@@ -10,10 +10,10 @@ import (
 )
 
 // transform checks that the suite is exactly one that a proposal of the child offers, and that the keys are as long as it needs.
-func (c *check) transform(m msg.InstallChild) *Refusal {
+func (c *check) transform(m *msg.InstallChild) *Refusal {
 	t := m.Transform
-	if !slices.ContainsFunc(c.child.Proposals, func(p plan.ESPProposal) bool { return offers(p, t) }) {
-		return c.refuse("%v-%d with %v and %v is in no ESP proposal of the plan", t.Encr, t.KeyBits, t.Integ, t.SN)
+	if r := c.suite(t); r != nil {
+		return r
 	}
 	encr, integ, ok := backend.KeyLengths(t)
 	if !ok {
@@ -25,6 +25,13 @@ func (c *check) transform(m msg.InstallChild) *Refusal {
 	// Both directions count their nonces from 1: one key for both would use a nonce twice.
 	if m.EncrIn.Equal(m.EncrOut) {
 		return c.refuse("the same key for both directions")
+	}
+	return nil
+}
+
+func (c *check) suite(t msg.Transform) *Refusal {
+	if !slices.ContainsFunc(c.child.Proposals, func(p plan.ESPProposal) bool { return offers(p, t) }) {
+		return c.refuse("%v-%d with %v and %v is in no ESP proposal of the plan", t.Encr, t.KeyBits, t.Integ, t.SN)
 	}
 	return nil
 }

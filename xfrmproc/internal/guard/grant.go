@@ -13,7 +13,7 @@ import (
 
 // grant checks that authproc vouched, for this connection, for the peer that the plan means, and that the word still holds. Nothing
 // of the grant is believed before its MAC is seen to be right.
-func (c *check) grant(m msg.InstallChild) *Refusal {
+func (c *check) grant(m *msg.InstallChild) *Refusal {
 	g := m.Grant
 	switch {
 	case !msg.GrantMAC(c.key, g):

@@ -54,17 +54,17 @@ func (r *Refusal) Error() string {
 }
 
 // Allow says whether the plan lets this request be done. The error is always a *Refusal.
-func Allow(view *plan.XFRMView, grantKey secret.Bytes, now time.Time, state *State, request any) error {
+func Allow(view *plan.XFRMView, grantKey secret.Bytes, now time.Time, state *State, request msg.Message) error {
 	c := check{view: view, key: grantKey, now: now, state: state}
 	var r *Refusal
 	switch m := request.(type) {
-	case msg.AllocSPI:
+	case *msg.AllocSPI:
 		r = c.allocSPI(m)
-	case msg.InstallChild:
+	case *msg.InstallChild:
 		r = c.install(m)
-	case msg.UpdateChild:
+	case *msg.UpdateChild:
 		r = c.update(m)
-	case msg.RemoveChild:
+	case *msg.RemoveChild:
 		r = c.remove(m)
 	default:
 		r = &Refusal{Reason: fmt.Sprintf("%T is no request to a datapath", request)}
@@ -85,7 +85,7 @@ type check struct {
 	child *plan.Child
 }
 
-func (c *check) allocSPI(m msg.AllocSPI) *Refusal {
+func (c *check) allocSPI(m *msg.AllocSPI) *Refusal {
 	if r := c.find(m.Connection, m.Child); r != nil {
 		return r
 	}
@@ -101,11 +101,11 @@ func (c *check) allocSPI(m msg.AllocSPI) *Refusal {
 	return nil
 }
 
-func (c *check) install(m msg.InstallChild) *Refusal {
+func (c *check) install(m *msg.InstallChild) *Refusal {
 	if r := c.find(m.Connection, m.Child); r != nil {
 		return r
 	}
-	for _, step := range []func(msg.InstallChild) *Refusal{c.grant, c.endpoints, c.spis, c.transform, c.selectors, c.replaces} {
+	for _, step := range []func(*msg.InstallChild) *Refusal{c.grant, c.endpoints, c.spis, c.transform, c.selectors, c.replaces} {
 		if r := step(m); r != nil {
 			return r
 		}
@@ -113,9 +113,9 @@ func (c *check) install(m msg.InstallChild) *Refusal {
 	return nil
 }
 
-func (c *check) update(m msg.UpdateChild) *Refusal {
-	sa, ok := c.state.sas[m.SPIIn]
-	if !ok {
+func (c *check) update(m *msg.UpdateChild) *Refusal {
+	sa := c.state.sas[m.SPIIn]
+	if sa == nil {
 		return &Refusal{Reason: fmt.Sprintf("SPI %08x names no child SA here", m.SPIIn)}
 	}
 	if r := c.find(sa.Connection, sa.Child); r != nil {
@@ -132,7 +132,7 @@ func (c *check) update(m msg.UpdateChild) *Refusal {
 }
 
 // remove is always allowed for what is here: it only lets less traffic cross.
-func (c *check) remove(m msg.RemoveChild) *Refusal {
+func (c *check) remove(m *msg.RemoveChild) *Refusal {
 	_, pending := c.state.pending[m.SPIIn]
 	_, held := c.state.sas[m.SPIIn]
 	if !pending && !held {
@@ -172,7 +172,7 @@ func Find(view *plan.XFRMView, connection, child string) (*plan.XFRMConnection, 
 }
 
 // endpoints checks the outer addresses, ports and encapsulation, and the mode.
-func (c *check) endpoints(m msg.InstallChild) *Refusal {
+func (c *check) endpoints(m *msg.InstallChild) *Refusal {
 	if m.Mode != c.child.Mode {
 		return c.refuse("the plan says %s mode", c.child.Mode)
 	}
@@ -216,7 +216,7 @@ func hostAddress(a netip.Addr) bool {
 		a != netip.AddrFrom4([4]byte{255, 255, 255, 255})
 }
 
-func (c *check) spis(m msg.InstallChild) *Refusal {
+func (c *check) spis(m *msg.InstallChild) *Refusal {
 	p, ok := c.state.pending[m.SPIIn]
 	if !ok {
 		return c.refuse("inbound SPI %08x was not allocated here, or is in use", m.SPIIn)
@@ -233,9 +233,9 @@ func (c *check) spis(m msg.InstallChild) *Refusal {
 	return nil
 }
 
-func (c *check) replaces(m msg.InstallChild) *Refusal {
+func (c *check) replaces(m *msg.InstallChild) *Refusal {
 	// An SA that is gone meanwhile (it expired, or the datapath was lost) may still be named: nothing depends on it.
-	if sa, ok := c.state.sas[m.Replaces]; ok && (sa.Connection != m.Connection || sa.Child != m.Child) {
+	if sa := c.state.sas[m.Replaces]; sa != nil && (sa.Connection != m.Connection || sa.Child != m.Child) {
 		return c.refuse("SPI %08x, which it would replace, belongs to %q/%q", m.Replaces, sa.Connection, sa.Child)
 	}
 	return nil

@@ -10,7 +10,7 @@ import (
 
 // selectors checks that each traffic selector lies inside one of the plan's. Narrowing gives parts of the plan's selectors, never
 // what spans two of them.
-func (c *check) selectors(m msg.InstallChild) *Refusal {
+func (c *check) selectors(m *msg.InstallChild) *Refusal {
 	if r := c.side("local", m.TSLocal, c.child.Local, m.Local.Addr()); r != nil {
 		return r
 	}

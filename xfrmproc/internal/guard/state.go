@@ -1,9 +1,13 @@
 package guard
 
 import (
+	"maps"
 	"net/netip"
+	"slices"
 
 	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/secret"
+	"github.com/trike-ipsec/trike/xfrmproc/internal/backend"
 )
 
 // Bounds on what a taken-over ikeproc can make the datapath hold: for a child with one known peer, for one that serves any, and
@@ -19,7 +23,7 @@ const (
 // State is what has been allocated and installed. The zero value is not ready; NewState is.
 type State struct {
 	pending  map[uint32]Pending
-	sas      map[uint32]SA
+	sas      map[uint32]*SA
 	children map[childName]counts
 }
 
@@ -32,11 +36,14 @@ type Pending struct {
 // SA is a pair that stands.
 type SA struct {
 	Connection, Child string
+	Local, Remote     netip.AddrPort
 	Encap             bool
-	// Replaces is the inbound SPI that this pair took over from, 0 for none.
-	Replaces uint32
-	// Known is false for a pair found in the datapath, which the engine has not named since this process started.
+	// Known is false for a pair found in the datapath, which the engine has not named since the link to it began.
 	Known bool
+	// Later is true until the outbound SA is activated.
+	Later bool
+	// asked is the request that this pair was installed for, without grant and keys; nil for one found in the datapath.
+	asked *msg.InstallChild
 }
 
 type childName struct{ connection, child string }
@@ -45,43 +52,59 @@ type counts struct{ pending, sas int }
 
 // NewState holds nothing.
 func NewState() *State {
-	return &State{pending: map[uint32]Pending{}, sas: map[uint32]SA{}, children: map[childName]counts{}}
+	return &State{pending: map[uint32]Pending{}, sas: map[uint32]*SA{}, children: map[childName]counts{}}
 }
 
 // Allocated notes an SPI that the datapath reserved for m.
-func (s *State) Allocated(spi uint32, m msg.AllocSPI) {
+func (s *State) Allocated(spi uint32, m *msg.AllocSPI) {
 	s.Removed(spi)
 	s.pending[spi] = Pending{m.Connection, m.Child, m.Local, m.Remote}
 	s.add(m.Connection, m.Child, counts{pending: 1})
 }
 
 // Installed notes a pair that the datapath installed for m.
-func (s *State) Installed(m msg.InstallChild) {
+func (s *State) Installed(m *msg.InstallChild) {
 	s.Removed(m.SPIIn)
-	s.sas[m.SPIIn] = SA{Connection: m.Connection, Child: m.Child, Encap: m.Encap, Replaces: m.Replaces, Known: true}
+	asked := *m
+	asked.Grant = msg.Grant{}
+	asked.EncrIn, asked.IntegIn, asked.EncrOut, asked.IntegOut = secret.Bytes{}, secret.Bytes{}, secret.Bytes{}, secret.Bytes{}
+	s.sas[m.SPIIn] = &SA{Connection: m.Connection, Child: m.Child, Local: m.Local, Remote: m.Remote, Encap: m.Encap,
+		Known: true, Later: m.OutboundLater, asked: &asked}
 	s.add(m.Connection, m.Child, counts{sas: 1})
 }
 
 // Adopted notes a pair that was found in the datapath.
-func (s *State) Adopted(spi uint32, connection, child string, encap bool) {
-	s.Removed(spi)
-	s.sas[spi] = SA{Connection: connection, Child: child, Encap: encap}
-	s.add(connection, child, counts{sas: 1})
+func (s *State) Adopted(c backend.Carried) {
+	s.Removed(c.SPIIn)
+	s.sas[c.SPIIn] = &SA{Connection: c.Connection, Child: c.Child, Local: c.Local, Remote: c.Remote, Encap: c.Encap}
+	s.add(c.Connection, c.Child, counts{sas: 1})
 }
 
-// Named notes that the engine knows of a pair that was found in the datapath, so it is no orphan.
-func (s *State) Named(spi uint32) {
-	if sa, ok := s.sas[spi]; ok && !sa.Known {
-		sa.Known = true
-		s.sas[spi] = sa
+// Updated notes what the datapath did for m.
+func (s *State) Updated(m *msg.UpdateChild) {
+	sa := s.sas[m.SPIIn]
+	if sa == nil {
+		return
+	}
+	if m.Activate {
+		sa.Later = false
+	}
+	if m.Local.IsValid() {
+		sa.Local, sa.Remote = m.Local, m.Remote
 	}
 }
 
-// Forgotten notes that no engine knows any pair any more: a new ikeproc begins with nothing.
+// Named notes that the engine knows of a pair, so it is no orphan.
+func (s *State) Named(spi uint32) {
+	if sa := s.sas[spi]; sa != nil {
+		sa.Known = true
+	}
+}
+
+// Forgotten notes that no engine knows any pair yet: a new link has begun.
 func (s *State) Forgotten() {
-	for spi, sa := range s.sas {
+	for _, sa := range s.sas {
 		sa.Known = false
-		s.sas[spi] = sa
 	}
 }
 
@@ -97,29 +120,39 @@ func (s *State) Removed(spi uint32) {
 	}
 }
 
-// Pending lists the SPIs that were handed out and not used, in no order.
+// Pending lists the SPIs that were handed out and not used, sorted.
 func (s *State) Pending() []uint32 {
-	out := make([]uint32, 0, len(s.pending))
-	for spi := range s.pending {
-		out = append(out, spi)
-	}
-	return out
+	return slices.Sorted(maps.Keys(s.pending))
 }
 
-// SA is the pair with this inbound SPI.
-func (s *State) SA(spi uint32) (SA, bool) { sa, ok := s.sas[spi]; return sa, ok }
+// SA is the pair with this inbound SPI, nil for none.
+func (s *State) SA(spi uint32) *SA { return s.sas[spi] }
 
-// SAs lists the inbound SPIs of a child's pairs, in no order.
-func (s *State) SAs(connection, child string) []uint32 {
-	var out []uint32
-	if s.children[childName{connection, child}].sas == 0 {
+// Holds: the SPI is reserved or a pair's.
+func (s *State) Holds(spi uint32) bool {
+	_, pending := s.pending[spi]
+	return pending || s.sas[spi] != nil
+}
+
+// SAs lists the inbound SPIs of all pairs, sorted.
+func (s *State) SAs() []uint32 {
+	return slices.Sorted(maps.Keys(s.sas))
+}
+
+// Orphans lists, sorted, the pairs that a pair just installed makes needless: those of the same child that the engine has not named since the
+// link to it began. Where the plan serves any peer, only those of the same one.
+func (s *State) Orphans(spi uint32, anyPeer bool) []uint32 {
+	sa := s.sas[spi]
+	if sa == nil || s.count(sa.Connection, sa.Child).sas < 2 {
 		return nil
 	}
-	for spi, sa := range s.sas {
-		if sa.Connection == connection && sa.Child == child {
-			out = append(out, spi)
+	var out []uint32
+	for other, o := range s.sas {
+		if !o.Known && o.Connection == sa.Connection && o.Child == sa.Child && (!anyPeer || o.Remote.Addr() == sa.Remote.Addr()) {
+			out = append(out, other)
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 

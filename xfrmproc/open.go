@@ -1,0 +1,84 @@
+package xfrmproc
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/xfrmproc/internal/backend/kernel"
+	"github.com/trike-ipsec/trike/xfrmproc/internal/backend/userspace"
+)
+
+// HostDatapaths opens the datapaths of this host: the kernel's, or the built-in one over the TUN device and the sockets that triked opened.
+type HostDatapaths struct {
+	// Why is what decided on auto, as a probe said it; empty: said by what is there.
+	Why string
+}
+
+// Probe says which datapath auto means here, and why.
+func Probe() (plan.Datapath, string) {
+	if err := kernel.Probe(); err != nil {
+		return plan.DatapathUserspace, err.Error()
+	}
+	return plan.DatapathKernel, "the kernel took an ESP SA"
+}
+
+// Open opens the datapath that the plan asks for. With auto, triked has probed before it opened descriptors: a TUN device among them means the
+// built-in one.
+func (h HostDatapaths) Open(want plan.Datapath, d Descriptors) (Datapath, string, error) {
+	why := "the policy says so"
+	if want == plan.DatapathAuto {
+		why = h.Why
+		want = plan.DatapathKernel
+		if slices.ContainsFunc(d.Names, func(f msg.File) bool { return f.Kind == "tun" }) {
+			want = plan.DatapathUserspace
+		}
+		if why == "" {
+			why = fmt.Sprintf("auto, and the gateway was started for the %s datapath", want)
+		}
+	}
+	switch want {
+	case plan.DatapathKernel:
+		for _, f := range d.Files {
+			_ = f.Close()
+		}
+		b, err := kernel.New()
+		if err != nil {
+			return nil, "", err
+		}
+		return b, why, nil
+	case plan.DatapathUserspace:
+		b, err := userspace.Open(d.Names, d.Files)
+		if err != nil {
+			return nil, "", err
+		}
+		return b, why, nil
+	}
+	for _, f := range d.Files {
+		_ = f.Close()
+	}
+	return nil, "", fmt.Errorf("unknown datapath %q", want)
+}
+
+// Adopt hands the sockets of a later plan to the built-in datapath; the kernel's needs none.
+func (h HostDatapaths) Adopt(b Datapath, d Descriptors) error {
+	if u, ok := b.(*userspace.Backend); ok {
+		return u.AddFiles(d.Names, d.Files)
+	}
+	for _, f := range d.Files {
+		_ = f.Close()
+	}
+	return nil
+}
+
+// NewUserspace is the built-in datapath over a device and sockets of the caller's: for a network that is simulated in one process.
+func NewUserspace(device userspace.Device, sockets ...userspace.Socket) (Datapath, error) {
+	b := userspace.New(device)
+	for _, s := range sockets {
+		if err := b.AddSocket(s); err != nil {
+			return nil, err
+		}
+	}
+	return b, nil
+}

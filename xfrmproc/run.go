@@ -1,0 +1,201 @@
+package xfrmproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/internal/secret"
+	"github.com/trike-ipsec/trike/internal/status"
+	"github.com/trike-ipsec/trike/xfrmproc/internal/backend"
+	"github.com/trike-ipsec/trike/xfrmproc/internal/guard"
+)
+
+// retryPolicies is how soon policies that the datapath refused are tried again.
+const retryPolicies = 10 * time.Second
+
+// process is all that xfrmproc knows. One goroutine, Run's, owns it.
+type process struct {
+	cfg     Config
+	control *reader
+	ike     *ikeLink // nil while there is no link
+
+	datapath Datapath // nil before the first plan
+	why      string
+	events   <-chan backend.Event
+
+	serial   uint64 // of the plan in force, 0 before the first
+	view     plan.XFRMView
+	policies backend.Policies
+	grantKey secret.Bytes
+	next     *prepared // between Prepare and Commit or Abort
+
+	state   *guard.State
+	stale   bool             // what the last Commit dropped still stands
+	retry   <-chan time.Time // set while the datapath has not taken all policies
+	refused uint64
+	done    bool
+}
+
+// Run serves triked and ikeproc until triked says Shutdown, its link ends, or ctx does. After a Shutdown, and when ctx ends, the error is nil.
+// Policies stand when Run returns.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	p := &process{cfg: cfg, state: guard.NewState()}
+	defer p.close()
+	p.control = read(cfg.Control.ReceiveFiles)
+	if err := cfg.Control.Send(&msg.Hello{Process: string(msg.XFRMProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
+		return fmt.Errorf("say hello to triked: %w", err)
+	}
+	for !p.done {
+		if err := p.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step waits for one thing to happen and deals with it. An error ends the process.
+func (p *process) step(ctx context.Context) error {
+	var fromIKE <-chan received
+	if p.ike != nil {
+		fromIKE = p.ike.in
+	}
+	select {
+	case <-ctx.Done():
+		p.done = true
+	case r := <-p.control.in:
+		if r.err != nil {
+			return fmt.Errorf("the link to triked: %w", r.err)
+		}
+		return p.fromTriked(r)
+	case r := <-fromIKE:
+		if r.err == nil {
+			r.err = p.fromIKEProc(r)
+		}
+		if r.err != nil {
+			p.dropIKE(r.err)
+		}
+	case e, ok := <-p.events:
+		if !ok {
+			return errors.New("the datapath ended by itself")
+		}
+		p.event(e)
+	case <-p.retry:
+		p.retry = nil
+		p.applyPolicies(!p.stale)
+	}
+	return nil
+}
+
+func (p *process) close() {
+	if p.control != nil {
+		p.control.close()
+	}
+	_ = p.cfg.Control.Close()
+	if p.ike != nil {
+		p.ike.close()
+	}
+	if p.next != nil {
+		p.next.close()
+	}
+	if p.datapath != nil {
+		_ = p.datapath.Close()
+	}
+	p.grantKey.Close()
+}
+
+// received is what a link brought.
+type received struct {
+	m     msg.Message
+	files []*os.File
+	err   error
+}
+
+// closeFiles closes descriptors that nobody took.
+func (r received) closeFiles() {
+	for _, f := range r.files {
+		_ = f.Close()
+	}
+}
+
+// reader is a goroutine that reads a link until it ends or nobody listens any more.
+type reader struct {
+	in   chan received
+	stop chan struct{}
+}
+
+func read(receive func() (msg.Message, []*os.File, error)) *reader {
+	rd := &reader{in: make(chan received), stop: make(chan struct{})}
+	go func() {
+		for {
+			m, files, err := receive()
+			r := received{m, files, err}
+			select {
+			case rd.in <- r:
+			case <-rd.stop:
+				r.closeFiles()
+				return
+			}
+			if err != nil {
+				return
+			}
+		}
+	}()
+	return rd
+}
+
+func (rd *reader) close() { close(rd.stop) }
+
+// ikeLink is the link to ikeproc.
+type ikeLink struct {
+	*reader
+	link Link
+}
+
+func newIKELink(l Link) *ikeLink {
+	return &ikeLink{reader: read(func() (msg.Message, []*os.File, error) {
+		m, err := l.Receive()
+		return m, nil, err
+	}), link: l}
+}
+
+func (l *ikeLink) close() {
+	l.reader.close()
+	_ = l.link.Close()
+}
+
+// tellIKE says m to ikeproc if there is one. A link that does not take it is dead; its reader will notice.
+func (p *process) tellIKE(m msg.Message) {
+	if p.ike != nil {
+		_ = p.ike.link.Send(m)
+	}
+}
+
+// dropIKE ends a link that is dead or on which something illegal was said. triked sees the process die, or brings a new link.
+func (p *process) dropIKE(err error) {
+	p.ike.close()
+	p.ike = nil
+	if errors.Is(err, io.EOF) {
+		p.log("warn", "link-down", "", "", "ikeproc has gone; what is installed goes on carrying traffic")
+		return
+	}
+	p.log("error", "link-down", "", "", "the link to ikeproc was ended: "+err.Error())
+}
+
+// log says one event to triked. It is lost with the link.
+func (p *process) log(level, event, connection, child, text string) {
+	b, err := json.Marshal(status.Event{Time: p.cfg.Now().UTC(), Level: level, Process: string(msg.XFRMProc), Event: event,
+		Connection: connection, Child: child, Text: text})
+	if err == nil {
+		_ = p.cfg.Control.Send(&msg.Log{JSON: b})
+	}
+}
