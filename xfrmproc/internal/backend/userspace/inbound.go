@@ -93,9 +93,6 @@ func (r *receiver) packet(in *Received, buf []byte) []byte {
 		r.refused(p, err)
 		return nil
 	}
-	if !p.sends.Load() && p.OutboundLater {
-		_ = r.b.Activate(p.SPIIn) // RFC 7296 section 2.8: the peer has the keys, as it uses them
-	}
 	if newest && p.Encap && r.socket.Encap() {
 		r.mapping(p, in)
 	}

@@ -40,9 +40,10 @@ type Received struct {
 
 // Datagram is an ESP packet to send.
 type Datagram struct {
-	To  netip.AddrPort
-	TOS uint8
-	ESP []byte
+	To   netip.AddrPort
+	From netip.Addr // counts on a socket for every local address
+	TOS  uint8
+	ESP  []byte
 	// MayFragment: the outer packet may be fragmented, as the inner one cannot be smaller.
 	MayFragment bool
 }

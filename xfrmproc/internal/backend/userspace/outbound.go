@@ -227,7 +227,7 @@ func (s *sender) seal(p *pair, where *path, buf []byte, off, n, inner int, next,
 		s.flush()
 		s.socket = where.socket
 	}
-	s.out = append(s.out, Datagram{To: where.remote, TOS: packet.OuterTOS(tos), ESP: pkt, MayFragment: mayFragment})
+	s.out = append(s.out, Datagram{To: where.remote, From: where.local.Addr(), TOS: packet.OuterTOS(tos), ESP: pkt, MayFragment: mayFragment})
 	c := &p.counters
 	s.b.limits(p, c.bytesOut.Add(uint64(inner)), c.packetsOut.Add(1))
 	if left < exhaustionWarning && !p.exhaustedSaid.Swap(true) {

@@ -131,6 +131,9 @@ func (s *linuxSocket) pack(packets []Datagram) {
 		h.Name = (*byte)(unsafe.Pointer(&t.names[m]))
 		h.Namelen = putAddrPort(&t.names[m], first.To)
 		used := s.putTOS(t.control[m][:], first.TOS)
+		if s.local.Addr().IsUnspecified() {
+			used += s.putSource(t.control[m][used:], first.From)
+		}
 		if n > 1 {
 			used += putControl(t.control[m][used:], unix.IPPROTO_UDP, unix.UDP_SEGMENT, 2)
 			binary.NativeEndian.PutUint16(t.control[m][used-unix.CmsgSpace(2)+unix.SizeofCmsghdr:], uint16(len(first.ESP)))
@@ -147,7 +150,7 @@ func segments(packets []Datagram) int {
 	first, total, n := &packets[0], len(packets[0].ESP), 1
 	for n < len(packets) && n < maxSegments {
 		p := &packets[n]
-		if total += len(p.ESP); p.To != first.To || p.TOS != first.TOS || len(p.ESP) > len(first.ESP) || total > maxSuper {
+		if total += len(p.ESP); p.To != first.To || p.From != first.From || p.TOS != first.TOS || len(p.ESP) > len(first.ESP) || total > maxSuper {
 			break
 		}
 		if n++; len(p.ESP) < len(first.ESP) {
@@ -167,6 +170,22 @@ func (s *linuxSocket) putTOS(b []byte, tos uint8) int {
 	}
 	n := putControl(b, level, kind, 4)
 	binary.NativeEndian.PutUint32(b[unix.SizeofCmsghdr:], uint32(tos))
+	return n
+}
+
+// putSource has the kernel send from this address (struct in_pktinfo's ipi_spec_dst, struct in6_pktinfo's ipi6_addr).
+func (s *linuxSocket) putSource(b []byte, from netip.Addr) int {
+	if s.v6 {
+		a := from.As16()
+		n := putControl(b, unix.IPPROTO_IPV6, unix.IPV6_PKTINFO, unix.SizeofInet6Pktinfo)
+		clear(b[unix.SizeofCmsghdr+16 : unix.SizeofCmsghdr+unix.SizeofInet6Pktinfo])
+		copy(b[unix.SizeofCmsghdr:], a[:])
+		return n
+	}
+	a := from.As4()
+	n := putControl(b, unix.IPPROTO_IP, unix.IP_PKTINFO, unix.SizeofInet4Pktinfo)
+	clear(b[unix.SizeofCmsghdr : unix.SizeofCmsghdr+unix.SizeofInet4Pktinfo])
+	copy(b[unix.SizeofCmsghdr+4:], a[:])
 	return n
 }
 

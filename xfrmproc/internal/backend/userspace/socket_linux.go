@@ -203,7 +203,7 @@ func (s *linuxSocket) Receive(into []Received) (int, error) {
 			return n, nil
 		}
 		if err := s.conn.Read(r.call); err != nil {
-			return 0, err
+			return 0, errors.Join(os.ErrClosed, err) // the poller gives up for no other reason
 		}
 		if r.next = 0; r.err != nil {
 			return 0, r.err

@@ -20,7 +20,7 @@ func suites() []Suite {
 			out = append(out, Suite{Encr: ikev2.ENCR_AES_GCM_16, KeyBits: bits, ESN: esn})
 		}
 		out = append(out, Suite{Encr: ikev2.ENCR_CHACHA20_POLY1305, ESN: esn})
-		for _, integ := range []ikev2.IntegID{ikev2.AUTH_HMAC_SHA1_96, ikev2.AUTH_HMAC_SHA2_256_128,
+		for _, integ := range []ikev2.IntegID{ikev2.AUTH_HMAC_SHA1_96, ikev2.AUTH_AES_XCBC_96, ikev2.AUTH_HMAC_SHA2_256_128,
 			ikev2.AUTH_HMAC_SHA2_384_192, ikev2.AUTH_HMAC_SHA2_512_256} {
 			out = append(out, Suite{Encr: ikev2.ENCR_AES_CBC, KeyBits: 256, Integ: integ, ESN: esn})
 		}
