@@ -9,7 +9,9 @@ import (
 func (p *process) event(e backend.Event) {
 	switch e := e.(type) {
 	case backend.Acquire:
-		p.tellIKE(&msg.Acquire{Connection: e.Connection, Child: e.Child, TSLocal: e.TSLocal, TSRemote: e.TSRemote})
+		if p.ike != nil { // the next packet asks again
+			p.ike.sayIfRoom(&msg.Acquire{Connection: e.Connection, Child: e.Child, TSLocal: e.TSLocal, TSRemote: e.TSRemote})
+		}
 	case backend.Expire:
 		if e.Hard {
 			p.state.Removed(e.SPIIn)

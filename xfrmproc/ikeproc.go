@@ -51,10 +51,10 @@ func (p *process) allocSPI(m *msg.AllocSPI) error {
 	}
 	if err != nil {
 		p.note(err)
-		return p.ike.link.Send(&msg.SPI{Req: m.Req, Error: err.Error()})
+		return p.ike.say(&msg.SPI{Req: m.Req, Error: err.Error()})
 	}
 	p.state.Allocated(spi, m)
-	return p.ike.link.Send(&msg.SPI{Req: m.Req, SPI: spi})
+	return p.ike.say(&msg.SPI{Req: m.Req, SPI: spi})
 }
 
 func (p *process) installChild(m *msg.InstallChild) error {
@@ -68,7 +68,7 @@ func (p *process) installChild(m *msg.InstallChild) error {
 		return p.refuse(m.Req, err)
 	}
 	p.state.Installed(m)
-	if err := p.ike.link.Send(&msg.Installed{Req: m.Req}); err != nil {
+	if err := p.ike.say(&msg.Installed{Req: m.Req}); err != nil {
 		return err
 	}
 	if !m.OutboundLater {
@@ -109,7 +109,7 @@ func (p *process) updateChild(m *msg.UpdateChild) error {
 		}
 	}
 	p.state.Updated(m)
-	if err := p.ike.link.Send(&msg.Installed{Req: m.Req}); err != nil {
+	if err := p.ike.say(&msg.Installed{Req: m.Req}); err != nil {
 		return err
 	}
 	if m.Activate {
@@ -120,7 +120,7 @@ func (p *process) updateChild(m *msg.UpdateChild) error {
 
 func (p *process) removeChild(m *msg.RemoveChild) error {
 	if !p.state.Holds(m.SPIIn) { // it expired meanwhile: that is what was wanted
-		return p.ike.link.Send(&msg.Installed{Req: m.Req})
+		return p.ike.say(&msg.Installed{Req: m.Req})
 	}
 	if err := p.allow(m); err != nil {
 		return p.refuse(m.Req, err)
@@ -130,7 +130,7 @@ func (p *process) removeChild(m *msg.RemoveChild) error {
 		return p.refuse(m.Req, err)
 	}
 	p.state.Removed(m.SPIIn)
-	return p.ike.link.Send(&msg.Installed{Req: m.Req})
+	return p.ike.say(&msg.Installed{Req: m.Req})
 }
 
 func (p *process) queryChild(m *msg.QueryChild) error {
@@ -146,7 +146,7 @@ func (p *process) queryChild(m *msg.QueryChild) error {
 			p.log("error", "datapath", "", "", err.Error())
 		}
 	}
-	return p.ike.link.Send(answer)
+	return p.ike.say(answer)
 }
 
 // refuse answers a request that was not done: by the guard, which names the line of policy, or by the datapath.
@@ -156,7 +156,7 @@ func (p *process) refuse(req uint64, err error) error {
 	if r := (*guard.Refusal)(nil); errors.As(err, &r) {
 		at = r.Pos
 	}
-	return p.ike.link.Send(&msg.Refused{Req: req, Reason: err.Error(), Pos: at})
+	return p.ike.say(&msg.Refused{Req: req, Reason: err.Error(), Pos: at})
 }
 
 // note counts and logs a refusal. What a hostile ikeproc can make of the log is bounded: the first refusals each, then every 1024th.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"time"
 
 	"github.com/trike-ipsec/trike/internal/msg"
@@ -24,6 +23,7 @@ const retryPolicies = 10 * time.Second
 type process struct {
 	cfg     Config
 	control *reader
+	triked  *writer
 	ike     *ikeLink // nil while there is no link
 
 	datapath Datapath // nil before the first plan
@@ -51,8 +51,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	p := &process{cfg: cfg, state: guard.NewState()}
 	defer p.close()
-	p.control = read(cfg.Control.ReceiveFiles)
-	if err := cfg.Control.Send(&msg.Hello{Process: string(msg.XFRMProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
+	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send)
+	if err := p.triked.say(&msg.Hello{Process: string(msg.XFRMProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
 		return fmt.Errorf("say hello to triked: %w", err)
 	}
 	for !p.done {
@@ -78,11 +78,12 @@ func (p *process) step(ctx context.Context) error {
 		}
 		return p.fromTriked(r)
 	case r := <-fromIKE:
-		if r.err == nil {
-			r.err = p.fromIKEProc(r)
+		err := r.err
+		if err == nil {
+			err = p.fromIKEProc(r)
 		}
-		if r.err != nil {
-			p.dropIKE(r.err)
+		if err != nil {
+			p.dropIKE(err)
 		}
 	case e, ok := <-p.events:
 		if !ok {
@@ -97,13 +98,14 @@ func (p *process) step(ctx context.Context) error {
 }
 
 func (p *process) close() {
-	if p.control != nil {
-		p.control.close()
-	}
-	_ = p.cfg.Control.Close()
 	if p.ike != nil {
 		p.ike.close()
 	}
+	if p.control != nil {
+		p.control.close()
+		p.triked.drain()
+	}
+	_ = p.cfg.Control.Close()
 	if p.next != nil {
 		p.next.close()
 	}
@@ -113,75 +115,21 @@ func (p *process) close() {
 	p.grantKey.Close()
 }
 
-// received is what a link brought.
-type received struct {
-	m     msg.Message
-	files []*os.File
-	err   error
-}
-
-// closeFiles closes descriptors that nobody took.
-func (r received) closeFiles() {
-	for _, f := range r.files {
-		_ = f.Close()
-	}
-}
-
-// reader is a goroutine that reads a link until it ends or nobody listens any more.
-type reader struct {
-	in   chan received
-	stop chan struct{}
-}
-
-func read(receive func() (msg.Message, []*os.File, error)) *reader {
-	rd := &reader{in: make(chan received), stop: make(chan struct{})}
-	go func() {
-		for {
-			m, files, err := receive()
-			r := received{m, files, err}
-			select {
-			case rd.in <- r:
-			case <-rd.stop:
-				r.closeFiles()
-				return
-			}
-			if err != nil {
-				return
-			}
-		}
-	}()
-	return rd
-}
-
-func (rd *reader) close() { close(rd.stop) }
-
-// ikeLink is the link to ikeproc.
-type ikeLink struct {
-	*reader
-	link Link
-}
-
-func newIKELink(l Link) *ikeLink {
-	return &ikeLink{reader: read(func() (msg.Message, []*os.File, error) {
-		m, err := l.Receive()
-		return m, nil, err
-	}), link: l}
-}
-
-func (l *ikeLink) close() {
-	l.reader.close()
-	_ = l.link.Close()
-}
-
-// tellIKE says m to ikeproc if there is one. A link that does not take it is dead; its reader will notice.
+// tellIKE says m to ikeproc if there is one.
 func (p *process) tellIKE(m msg.Message) {
-	if p.ike != nil {
-		_ = p.ike.link.Send(m)
+	if p.ike == nil {
+		return
+	}
+	if err := p.ike.say(m); err != nil {
+		p.dropIKE(err)
 	}
 }
 
 // dropIKE ends a link that is dead or on which something illegal was said. triked sees the process die, or brings a new link.
 func (p *process) dropIKE(err error) {
+	if p.ike == nil {
+		return
+	}
 	p.ike.close()
 	p.ike = nil
 	if errors.Is(err, io.EOF) {
@@ -191,11 +139,11 @@ func (p *process) dropIKE(err error) {
 	p.log("error", "link-down", "", "", "the link to ikeproc was ended: "+err.Error())
 }
 
-// log says one event to triked. It is lost with the link.
+// log says one event to triked. It is lost where triked does not read.
 func (p *process) log(level, event, connection, child, text string) {
 	b, err := json.Marshal(status.Event{Time: p.cfg.Now().UTC(), Level: level, Process: string(msg.XFRMProc), Event: event,
 		Connection: connection, Child: child, Text: text})
 	if err == nil {
-		_ = p.cfg.Control.Send(&msg.Log{JSON: b})
+		p.triked.sayIfRoom(&msg.Log{JSON: b})
 	}
 }

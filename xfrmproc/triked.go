@@ -61,10 +61,10 @@ func (p *process) prepare(m *msg.Prepare, files []*os.File) error {
 	n := &prepared{serial: m.Serial, key: m.GrantKey, files: Descriptors{m.Files, files}}
 	if err := p.tryPrepare(n, m.View); err != nil {
 		n.close()
-		return p.cfg.Control.Send(&msg.NotPrepared{Serial: m.Serial, Reason: err.Error()})
+		return p.triked.say(&msg.NotPrepared{Serial: m.Serial, Reason: err.Error()})
 	}
 	p.next = n
-	return p.cfg.Control.Send(&msg.Prepared{Serial: m.Serial})
+	return p.triked.say(&msg.Prepared{Serial: m.Serial})
 }
 
 func (p *process) tryPrepare(n *prepared, view []byte) error {
@@ -131,7 +131,7 @@ func (p *process) commit(m *msg.Commit) error {
 	if err := p.reconcile(first); err != nil {
 		p.log("error", "reconcile", "", "", err.Error())
 	}
-	if err := p.cfg.Control.Send(&msg.Committed{Serial: m.Serial}); err != nil {
+	if err := p.triked.say(&msg.Committed{Serial: m.Serial}); err != nil {
 		return err
 	}
 	p.inventory()
@@ -174,7 +174,7 @@ func (p *process) status(m *msg.StatusRequest) error {
 	if err != nil {
 		return fmt.Errorf("write status: %w", err)
 	}
-	return p.cfg.Control.Send(&msg.StatusReply{Req: m.Req, JSON: b})
+	return p.triked.say(&msg.StatusReply{Req: m.Req, JSON: b})
 }
 
 // shutdown takes away the SAs that are left, which nobody would look after. Policies stay: a restart must not let anything out in clear.
