@@ -100,7 +100,11 @@ func (p *process) updateChild(m *msg.UpdateChild) error {
 	}
 	if m.Local.IsValid() {
 		if err := p.datapath.Move(m.SPIIn, m.Local, m.Remote); err != nil {
-			return p.refuse(m.Req, err)
+			answer := p.refuse(m.Req, err)
+			if err := p.reconcile(false); err != nil { // a move that failed half way leaves nothing
+				p.log("error", "reconcile", "", "", err.Error())
+			}
+			return answer
 		}
 	}
 	if m.Activate {

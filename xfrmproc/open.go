@@ -1,11 +1,13 @@
 package xfrmproc
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/xfrmproc/internal/backend"
 	"github.com/trike-ipsec/trike/xfrmproc/internal/backend/kernel"
 	"github.com/trike-ipsec/trike/xfrmproc/internal/backend/userspace"
 )
@@ -81,4 +83,20 @@ func NewUserspace(device userspace.Device, sockets ...userspace.Socket) (Datapat
 		}
 	}
 	return b, nil
+}
+
+// Clear takes away whatever trike left in this host's kernel, SAs and policies: from then on nothing is protected, and nothing held back. For when
+// trike leaves the host for good.
+func Clear() error {
+	b, err := kernel.New()
+	if err != nil {
+		return err
+	}
+	err = b.SetPolicies(backend.Policies{}, false)
+	carried, derr := b.Dump()
+	err = errors.Join(err, derr)
+	for _, c := range carried {
+		err = errors.Join(err, b.Remove(c.SPIIn))
+	}
+	return errors.Join(err, b.Close())
 }

@@ -67,9 +67,9 @@ func (b *Backend) adoptPairs() error {
 	return nil
 }
 
-// isHalf: nobody here knows this SA as one of a pair.
+// isHalf: it is the compiler's reqid, and nobody here knows this SA as one of a pair.
 func (b *Backend) isHalf(s kernelSA) bool {
-	if b.pairs[s.spi] != nil {
+	if s.reqid < plan.ReqidFirst || s.reqid > plan.ReqidLast || b.pairs[s.spi] != nil {
 		return false
 	}
 	_, out := b.byOut[outKey{s.dst.Addr(), s.spi}]

@@ -14,6 +14,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -42,7 +43,6 @@ type Backend struct {
 	byOut       map[outKey]uint32 // inbound SPI of the pair
 	reserved    map[uint32]reservation
 	protect     map[uint32]*backend.Protect // by reqid
-	want        backend.Policies            // of the last SetPolicies
 	peers       map[uint32]netip.Addr       // by reqid: where the newest pair of a child without a fixed peer sends to
 	own         map[uint32][]ownAddress     // by reqid
 	standing    map[policyKey]standing      // our policies in the kernel
@@ -143,6 +143,7 @@ func (b *Backend) Close() error {
 
 // expand writes the policies of p, with those that pairs brought.
 func (b *Backend) expand(p backend.Policies) (*policySet, error) {
+	b.learnPeers()
 	set := newPolicySet()
 	var failed error
 	for i := range p.Protect {
@@ -159,6 +160,16 @@ func (b *Backend) expand(p backend.Policies) (*policySet, error) {
 		failed = errors.Join(failed, fmt.Errorf("the plan makes %d kernel policies: at most %d", len(set.keys), maxPolicies))
 	}
 	return set, failed
+}
+
+// learnPeers finds, for children without a fixed peer, where to send to after a restart: to the peer of a pair that was adopted.
+func (b *Backend) learnPeers() {
+	for _, spi := range slices.Sorted(maps.Keys(b.pairs)) {
+		p := b.pairs[spi]
+		if _, ok := b.peers[p.reqid]; !ok && p.later == nil {
+			b.peers[p.reqid] = p.remote.Addr()
+		}
+	}
 }
 
 // Check also looks for policies that others put in the way.
@@ -203,7 +214,7 @@ func (b *Backend) SetPolicies(p backend.Policies, addOnly bool) error {
 	for i := range p.Protect {
 		children[p.Protect[i].Reqid] = &p.Protect[i]
 	}
-	b.want, b.protect = p, children
+	b.protect = children
 	err = b.apply(want, addOnly, b.keep)
 	if err == nil && !addOnly {
 		for reqid := range b.own {

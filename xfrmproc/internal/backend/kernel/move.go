@@ -8,7 +8,8 @@ import (
 )
 
 // Move is backend.Backend's. The kernel cannot change the addresses of an SA that stands, so each SA is read with its keys, its sequence
-// numbers and its counters, and made again elsewhere in the same system call that deletes it.
+// numbers and its counters, and made again elsewhere in the same system call that deletes it. A packet that comes in between the two readings could
+// be replayed once: the price of not losing the tunnel. When it fails half way the pair is gone as a whole.
 func (b *Backend) Move(spiIn uint32, local, remote netip.AddrPort) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -35,7 +36,7 @@ func (b *Backend) move(p *pair, local, remote netip.AddrPort) error {
 	if p.later != nil {
 		p.later.src, p.later.dst = local, remote
 		if err := errors.Join(b.rq.do(del, add)...); err != nil {
-			return err
+			return errors.Join(err, b.drop(p))
 		}
 	} else {
 		delOut, addOut, err := b.moved(p.remote.Addr(), p.spiOut, local, remote)
@@ -44,7 +45,7 @@ func (b *Backend) move(p *pair, local, remote netip.AddrPort) error {
 			return err
 		}
 		if err := errors.Join(b.rq.do(del, add, delOut, addOut)...); err != nil {
-			return err
+			return errors.Join(err, b.drop(p))
 		}
 	}
 	delete(b.byOut, outKey{p.remote.Addr(), p.spiOut})

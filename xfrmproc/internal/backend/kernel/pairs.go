@@ -274,11 +274,7 @@ func (b *Backend) lastPeer(gone *pair) error {
 		return nil
 	}
 	delete(b.peers, gone.reqid)
-	for _, p := range b.pairs {
-		if p.reqid == gone.reqid && p.later == nil {
-			b.peers[gone.reqid] = p.remote.Addr()
-		}
-	}
+	b.learnPeers()
 	return b.reapply(child)
 }
 
