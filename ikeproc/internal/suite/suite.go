@@ -58,7 +58,7 @@ func (c Chosen) Check() error {
 	switch aead := c.Encr.IsAEAD(); {
 	case aead && c.Integ != ikev2.AUTH_NONE:
 		return fmt.Errorf("suite %v: %v carries its own integrity, no other goes with it", c, c.Encr)
-	case !aead && !Supported(ikev2.TransformINTEG, uint16(c.Integ), 0):
+	case !aead && (c.Integ == ikev2.AUTH_NONE || !Supported(ikev2.TransformINTEG, uint16(c.Integ), 0)):
 		return fmt.Errorf("suite %v: %v needs an integrity algorithm", c, c.Encr)
 	case len(c.AddKE) > 7:
 		return fmt.Errorf("suite %v: %d additional key exchanges, at most 7", c, len(c.AddKE))
