@@ -157,7 +157,7 @@ func headerLen(in *Received) int {
 
 // header writes the IP header that transport mode took off: the outer addresses as they came, the protocol that ESP carried.
 func header(b []byte, in *Received, where *path, next uint8) bool {
-	if in.From.Addr().BitLen() != where.local.Addr().BitLen() || next == esp.NextIPv4 || next == esp.NextIPv6 {
+	if in.From.Addr().BitLen() != where.local.Addr().BitLen() {
 		return false
 	}
 	packet.PutHeader(b, in.From.Addr(), where.local.Addr(), next, in.TOS)

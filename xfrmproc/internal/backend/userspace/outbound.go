@@ -193,7 +193,7 @@ func (s *sender) tunnel(p *pair, where *path, buf []byte, h packet.Header) {
 //
 // RFC 4303 section 3.3.4: transport mode takes whole datagrams only. Options and extension headers would be lost, so their packets are dropped.
 func (s *sender) transport(p *pair, where *path, buf []byte, h packet.Header) {
-	if h.Fragment || h.Options || h.Src != where.local.Addr() || h.Dst != where.remote.Addr() {
+	if h.Fragment || h.Options || h.Protocol == esp.NextDummy || h.Src != where.local.Addr() || h.Dst != where.remote.Addr() {
 		s.b.drops.unsupported.Add(1)
 		return
 	}
