@@ -3,9 +3,7 @@ package xfrmproc
 import (
 	"errors"
 	"fmt"
-	"slices"
 
-	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/xfrmproc/internal/backend"
 	"github.com/trike-ipsec/trike/xfrmproc/internal/backend/kernel"
@@ -14,7 +12,9 @@ import (
 
 // HostDatapaths opens the datapaths of this host: the kernel's, or the built-in one over the TUN device and the sockets that triked opened.
 type HostDatapaths struct {
-	// Why is what decided on auto, as a probe said it; empty: said by what is there.
+	// Auto is what a plan means that leaves the datapath open.
+	Auto plan.Datapath
+	// Why is what decided on Auto, for the operator.
 	Why string
 }
 
@@ -26,19 +26,11 @@ func Probe() (plan.Datapath, string) {
 	return plan.DatapathKernel, "the kernel took an ESP SA"
 }
 
-// Open opens the datapath that the plan asks for. With auto, triked has probed before it opened descriptors: a TUN device among them means the
-// built-in one.
+// Open opens the datapath that the plan asks for. It takes the descriptors, or closes them.
 func (h HostDatapaths) Open(want plan.Datapath, d Descriptors) (Datapath, string, error) {
 	why := "the policy says so"
 	if want == plan.DatapathAuto {
-		why = h.Why
-		want = plan.DatapathKernel
-		if slices.ContainsFunc(d.Names, func(f msg.File) bool { return f.Kind == "tun" }) {
-			want = plan.DatapathUserspace
-		}
-		if why == "" {
-			why = fmt.Sprintf("auto, and the gateway was started for the %s datapath", want)
-		}
+		want, why = h.Auto, h.Why
 	}
 	switch want {
 	case plan.DatapathKernel:

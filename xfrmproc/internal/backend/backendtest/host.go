@@ -230,6 +230,48 @@ func (h *Host) Echo(t *testing.T, from, to netip.Addr, tries int) bool {
 	return false
 }
 
+// Stream sends numbered datagrams to the echo port of another host, a few hundred a second, until stop is called, which tells how many went out and
+// how many never came back.
+func (h *Host) Stream(t *testing.T, from, to netip.Addr) (stop func() (sent, lost int)) {
+	t.Helper()
+	c := h.listen(t, netip.AddrPortFrom(from, 0))
+	end, sender, reader := make(chan struct{}), make(chan int, 1), make(chan int, 1)
+	go func() {
+		b, n := make([]byte, 32), 0
+		for tick := time.NewTicker(4 * time.Millisecond); ; {
+			select {
+			case <-end:
+				tick.Stop()
+				sender <- n
+				return
+			case <-tick.C:
+				n++
+				binary.BigEndian.PutUint64(b, uint64(n))
+				_, _ = c.WriteToUDPAddrPort(b, netip.AddrPortFrom(to, EchoPort))
+			}
+		}
+	}()
+	go func() {
+		b, seen := make([]byte, 64), map[uint64]bool{}
+		for {
+			n, _, err := c.ReadFromUDPAddrPort(b)
+			if err != nil {
+				reader <- len(seen)
+				return
+			}
+			if n == 32 {
+				seen[binary.BigEndian.Uint64(b)] = true
+			}
+		}
+	}()
+	return func() (sent, lost int) {
+		close(end)
+		sent = <-sender
+		_ = c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		return sent, sent - <-reader
+	}
+}
+
 // watch counts what the host puts on the wire.
 func (h *Host) watch(t *testing.T) {
 	t.Helper()

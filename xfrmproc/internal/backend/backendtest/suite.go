@@ -21,6 +21,7 @@ func Run(t *testing.T, h Harness) {
 		{"a policy without an SA holds traffic back and says Acquire", testAcquire},
 		{"a pair carries traffic, and nothing crosses in clear", testShapes},
 		{"the responder of a rekey sends on the new pair only when it may", testRekey},
+		{"ten rekeys in a row under traffic lose nothing", testRekeyLoss},
 		{"after Remove traffic is held back again", testRemove},
 		{"policies are added before others go, and are never gone", testReload},
 		{"a bypass crosses in clear and nothing else does", testBypass},
@@ -162,6 +163,39 @@ func testRekey(t *testing.T, h Harness) {
 	if c, err = b.b[1].Query(fresh.spis[1]); err != nil || c.PacketsOut == 0 {
 		t.Fatalf("right does not send on the new pair: %+v %v", c, err)
 	}
+}
+
+func testRekeyLoss(t *testing.T, h Harness) {
+	b := newBed(t, h, tunnel4())
+	b.protect()
+	old := b.install(1)
+	b.crosses(0)
+	local, remote := b.ends(0)
+	stop := b.hosts[0].Stream(t, local, remote)
+	back := b.hosts[1].Stream(t, remote, local)
+	for n := 2; n <= 11; n++ {
+		fresh := b.alloc(n)
+		later, now := n%2, 1-n%2 // who answers, and who began
+		p := b.pair(later, fresh)
+		p.OutboundLater, p.Replaces = true, old.spis[later]
+		b.must(b.b[later].Install(p))
+		time.Sleep(20 * time.Millisecond) // the answer is on its way
+		p = b.pair(now, fresh)
+		p.Replaces = old.spis[now]
+		b.must(b.b[now].Install(p))
+		time.Sleep(20 * time.Millisecond) // so is the Delete
+		b.must(b.b[later].Activate(fresh.spis[later]))
+		b.must(b.b[later].Remove(old.spis[later]))
+		time.Sleep(20 * time.Millisecond) // and the answer to it
+		b.must(b.b[now].Remove(old.spis[now]))
+		old = fresh
+	}
+	for i, s := range []func() (int, int){stop, back} {
+		if sent, lost := s(); lost != 0 || sent == 0 {
+			t.Errorf("%s: %d of %d lost", b.hosts[i].Name, lost, sent)
+		}
+	}
+	b.nothingClear()
 }
 
 func testRemove(t *testing.T, h Harness) {

@@ -162,8 +162,23 @@ func (b *Backend) expand(p backend.Policies) (*policySet, error) {
 	return set, failed
 }
 
-// learnPeers finds, for children without a fixed peer, where to send to after a restart: to the peer of a pair that was adopted.
+// learnPeers finds, for children without a fixed peer, where to send to: to the newest pair's peer, which is noted already, or after
+// a restart to that of one that was adopted.
 func (b *Backend) learnPeers() {
+	type peer struct {
+		reqid uint32
+		addr  netip.Addr
+	}
+	alive := map[peer]bool{}
+	for _, p := range b.pairs {
+		k := peer{p.reqid, p.remote.Addr()}
+		alive[k] = alive[k] || p.later == nil
+	}
+	for reqid, addr := range b.peers {
+		if !alive[peer{reqid, addr}] {
+			delete(b.peers, reqid)
+		}
+	}
 	for _, spi := range slices.Sorted(maps.Keys(b.pairs)) {
 		p := b.pairs[spi]
 		if _, ok := b.peers[p.reqid]; !ok && p.later == nil {

@@ -19,7 +19,7 @@ func Probe() error {
 	s, err := dial()
 	if err != nil {
 		if errors.Is(err, errnoNoProto) {
-			return fmt.Errorf("the kernel is built without XFRM")
+			return &noESP{"the kernel is built without XFRM", err}
 		}
 		return err
 	}
@@ -48,9 +48,18 @@ func try(s *sock) (noDir bool, err error) {
 	case err == nil:
 		return noDir, s.one(saKey(msgDelSA, dst, spec.spi))
 	case errors.Is(err, errnoNoProto):
-		return false, fmt.Errorf("the kernel has XFRM and no ESP (%w): load esp4 and esp6, or use the userspace datapath: %w", err, backend.ErrUnsupported)
+		return false, &noESP{"the kernel has XFRM and no ESP: load esp4 and esp6, or use the userspace datapath", err}
 	case errors.Is(err, errnoNoAlg), errors.Is(err, errnoNoEntry):
-		return false, fmt.Errorf("the kernel has XFRM and no AES-GCM for ESP (%w): load esp4, esp6 and the ciphers, or use the userspace datapath: %w", err, backend.ErrUnsupported)
+		return false, &noESP{"the kernel has XFRM and no AES-GCM for ESP: load esp4, esp6 and the ciphers, or use the userspace datapath", err}
 	}
 	return false, fmt.Errorf("the kernel refuses an ESP SA: %w", err)
 }
+
+// noESP: this kernel will never carry ESP as it is. The kernel's own words follow ours.
+type noESP struct {
+	text string
+	err  error
+}
+
+func (e *noESP) Error() string   { return fmt.Sprintf("%s (%v)", e.text, e.err) }
+func (e *noESP) Unwrap() []error { return []error{backend.ErrUnsupported, e.err} }
