@@ -165,6 +165,46 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
+// SP-12: the kernel refuses what does not fit a narrower link, the datapath learns how much does, and tells senders or cuts.
+func TestNarrowPath(t *testing.T) {
+	for _, c := range []struct {
+		name         string
+		outer, inner int
+		encap        bool
+	}{{"raw", 0, 0, false}, {"UDP", 0, 0, true}, {"raw, IPv6", 1, 1, false}, {"IPv4 in IPv6", 1, 0, false}} {
+		t.Run(c.name, func(t *testing.T) {
+			g := newGateways(t, c.outer, c.inner, c.encap, gcm)
+			for i, e := range g.ends {
+				l, err := e.nl.LinkByName(g.hosts[i].WireName)
+				if err == nil {
+					err = e.nl.LinkSetMTU(l, 1300)
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			g.transfer(c.inner, 1<<20)
+			if c.inner == 0 {
+				if out, err := g.ping(0, 3000, "-M", "dont"); err != nil {
+					t.Errorf("a ping that may be fragmented: %v\n%s", err, out)
+				}
+			}
+			if c.inner == 1 {
+				// The least that IPv6 asks of a link is more than fits: it goes in outer fragments.
+				if out, err := g.ping(1, 1280-48); err != nil {
+					t.Errorf("a ping of the least MTU: %v\n%s", err, out)
+				}
+			}
+			for i, h := range g.hosts {
+				if _, clear := h.Sent(); clear != 0 {
+					t.Errorf("%s sent %d in clear", h.Name, clear)
+				}
+				t.Logf("%s: %+v", h.Name, g.ends[i].Drops())
+			}
+		})
+	}
+}
+
 // TestThroughput prints what one TCP connection reaches through two datapaths on this machine. It asserts nothing.
 func TestThroughput(t *testing.T) {
 	if testing.Short() {

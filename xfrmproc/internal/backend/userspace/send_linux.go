@@ -94,6 +94,11 @@ func (s *linuxSocket) sendBatch(packets []Datagram) (lost int) {
 			}
 			return lost + s.sendSingly(packets[first:end]) + s.Send(packets[end:])
 		}
+		if t.errno == unix.EMSGSIZE && !packets[first].MayFragment {
+			// The path turned out to be narrower. Whoever sends more of this size is told; this one is sealed already and goes in fragments.
+			packets[first].MayFragment = true
+			return lost + s.Send(packets[first:])
+		}
 		lost++
 		t.done++
 		failures = 0
