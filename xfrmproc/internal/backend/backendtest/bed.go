@@ -21,6 +21,8 @@ type Harness struct {
 	Open func(t *testing.T, h *Host) backend.Backend
 	// Outlives: pairs and policies stand after Close, and the next Open finds them.
 	Outlives bool
+	// SeesAll: every packet of the host meets the policies, and not only those that routes of the plan lead into the datapath.
+	SeesAll bool
 }
 
 // bed is two hosts with a backend each, and one child between them.
@@ -50,6 +52,8 @@ type childShape struct {
 	window    int
 	anyRemote bool // right's view of left: the plan does not know where it comes from
 	lifetime  plan.Lifetime
+	// ownAddress: left's selector is its own outer address, which right's plan does not know.
+	ownAddress bool
 }
 
 const testReqid = plan.ReqidFirst + 7
@@ -91,6 +95,10 @@ func (b *bed) ends(i int) (local, remote netip.Addr) {
 	if b.child.mode == plan.ModeTransport {
 		return b.hosts[i].Outer[b.child.outer], b.hosts[1-i].Outer[b.child.outer]
 	}
+	if b.child.ownAddress {
+		e := [2]netip.Addr{b.hosts[0].Outer[b.child.outer], b.hosts[1].Inner[b.child.inner]}
+		return e[i], e[1-i]
+	}
 	return b.hosts[i].Inner[b.child.inner], b.hosts[1-i].Inner[b.child.inner]
 }
 
@@ -102,6 +110,10 @@ func (b *bed) selectors(i int) plan.Selector {
 	if b.child.mode == plan.ModeTransport {
 		a := h.Outer[b.child.outer]
 		return plan.Selector{Prefix: netip.PrefixFrom(a, a.BitLen()), Protocol: 17, PortLast: 65535}
+	}
+	if b.child.ownAddress && i == 0 {
+		a := h.Outer[b.child.outer]
+		return wholeNet(netip.PrefixFrom(a, a.BitLen()))
 	}
 	return wholeNet(h.Net[b.child.inner])
 }
@@ -120,8 +132,11 @@ func (b *bed) policies(i int) backend.Policies {
 	p := backend.Protect{Connection: "office", Child: b.child.name, Reqid: testReqid, Priority: 1000, Mode: b.child.mode,
 		Local: b.hosts[i].Outer[b.child.outer], Remote: b.hosts[1-i].Outer[b.child.outer],
 		LocalTS: []plan.Selector{b.selectors(i)}, RemoteTS: []plan.Selector{b.selectors(1 - i)}, Lifetime: b.child.lifetime}
-	if b.child.anyRemote && i == 1 {
+	if (b.child.anyRemote || b.child.ownAddress) && i == 1 {
 		p.Remote = netip.Addr{}
+	}
+	if b.child.ownAddress && i == 1 {
+		p.RemoteTS, p.OwnAddress = nil, []plan.Selector{{PortLast: 65535}}
 	}
 	return backend.Policies{Protect: []backend.Protect{p}}
 }

@@ -29,6 +29,7 @@ func Run(t *testing.T, h Harness) {
 		{"a pair moves to other addresses and goes on", testMove},
 		{"a peer behind a NAT that changes its mind is told of", testMapping},
 		{"a peer at any address is sent to once it has a pair", testAnyRemote},
+		{"a peer that brings its own address is protected from its first pair on", testOwnAddress},
 		{"mistakes have names", testErrors},
 		{"what a process left is adopted by the next", testAdopt},
 	} {
@@ -386,6 +387,35 @@ func testAnyRemote(t *testing.T, h Harness) {
 	b.crosses(0)
 	b.must(b.b[1].Remove(g.spis[1]))
 	b.heldBack(1)
+}
+
+func testOwnAddress(t *testing.T, h Harness) {
+	if !h.SeesAll {
+		t.Skip("only what is routed there meets this datapath, and no route of a plan leads to an address that the plan does not know")
+	}
+	c := tunnel4()
+	c.ownAddress = true
+	b := newBed(t, h, c)
+	b.protect()
+	g := b.install(1)
+	b.crosses(0)
+	b.crosses(1)
+	if h.Outlives {
+		b.must(b.b[1].Close())
+		b.open(1)
+		b.must(b.b[1].SetPolicies(b.policies(1), false))
+		b.crosses(0)
+		b.crosses(1)
+	}
+	b.must(b.b[1].Remove(g.spis[1]))
+	b.heldBack(1)
+	b.must(b.b[0].Remove(g.spis[0]))
+	b.install(2)
+	b.crosses(1)
+	b.must(b.b[1].SetPolicies(backend.Policies{}, false)) // the plan drops the child, and with it what its peers brought
+	if st, err := b.b[1].Stats(); err != nil || st.Policies != 0 {
+		t.Fatalf("stats %+v %v", st, err)
+	}
 }
 
 func testErrors(t *testing.T, h Harness) {

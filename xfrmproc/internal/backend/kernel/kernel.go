@@ -22,7 +22,6 @@ import (
 	"sync"
 
 	"github.com/trike-ipsec/trike/internal/plan"
-	"github.com/trike-ipsec/trike/internal/secret"
 	"github.com/trike-ipsec/trike/xfrmproc/internal/backend"
 )
 
@@ -306,5 +305,3 @@ func (p *pair) forgetKeys() {
 		p.later = nil
 	}
 }
-
-func copyOf(s secret.Bytes) []byte { return slices.Clone(s.Reveal()) }
