@@ -23,15 +23,6 @@ func (o *octets) UnmarshalText(b []byte) (err error) {
 	return err
 }
 
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
-
 // load reads a vector file, compressed or not.
 func load(t testing.TB, name string, v any) {
 	t.Helper()
