@@ -1,0 +1,145 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/trike-ipsec/trike/ikeproc/internal/wire"
+	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/internal/status"
+)
+
+// startAuth has authproc make our AUTH, reserves an SPI for the first child, and sends IKE_AUTH.
+func (e *Engine) startAuth(sa *ikeSA) {
+	sa.state = stateAuth
+	m := &msg.Sign{Connection: sa.conn.cfg.Name, Initiator: true}
+	m.Octets = sa.octets(true, sa.nextOut, [3]byte{})
+	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
+		signed, _ := answer.(*msg.Signed)
+		switch {
+		case signed == nil:
+			e.setupFailed(sa, status.Problem{Code: "internal", Text: "authproc was started again while it made our AUTH"})
+		case signed.Error != "":
+			e.setupFailed(sa, status.Problem{Code: "no-credentials", Text: "this gateway cannot authenticate itself: " + signed.Error,
+				Hint: "see the secret that the connection names"})
+		default:
+			e.authWithChild(sa, signed)
+		}
+	})
+}
+
+func (sa *ikeSA) octets(byInitiator bool, authID uint32, reserved [3]byte) msg.Octets {
+	prf, message, nonce, skp, intAuth := sa.signed(byInitiator, authID)
+	return msg.Octets{PRF: prf, Message: message, Nonce: nonce, SKp: skp, IntAuth: intAuth, IDReserved: reserved}
+}
+
+// authWithChild readies the first child that is wanted. Without one (all came up meanwhile) the SA has no purpose.
+func (e *Engine) authWithChild(sa *ikeSA, signed *msg.Signed) {
+	c := sa.conn
+	var cfg *plan.Child
+	for _, name := range c.wanted() {
+		if cfg = c.child(name); cfg != nil {
+			break
+		}
+	}
+	if cfg == nil {
+		cfg = &c.cfg.Children[0]
+	}
+	n := &childNegotiation{conn: c, cfg: *cfg, initiator: true, offers: espOffers(cfg.Proposals, false)}
+	sa.setup.child = n
+	e.reserveSPI(sa, n, func(problem string) {
+		if problem != "" {
+			e.setupFailed(sa, status.Problem{Code: "internal", Text: "no SPI for the child: " + problem})
+			return
+		}
+		e.sendAuth(sa, signed, n)
+	})
+}
+
+// --> IKE_AUTH { IDi, [N(INITIAL_CONTACT),] IDr, AUTH, SAi2, TSi, TSr }
+func (e *Engine) sendAuth(sa *ikeSA, signed *msg.Signed, n *childNegotiation) {
+	c := sa.conn
+	ps := []wire.Payload{&wire.ID{Type: signed.ID.Type, Data: signed.ID.Data}}
+	if len(c.sas) == 1 {
+		// We know of no other SA with this peer: whatever it has of ours is from before our last start (RFC 7296 section 2.4).
+		ps = append(ps, wire.NotifyStatus(ikev2.INITIAL_CONTACT, nil))
+	}
+	if id, ok := idOf(c.cfg.Remote.ID); ok {
+		ps = append(ps, &wire.ID{Responder: true, Type: id.Type, Data: id.Data})
+	}
+	ps = append(ps, &wire.AUTH{Method: ikev2.AuthMethod(signed.Method), Data: signed.Data})
+	ps = append(ps, e.childOffer(sa, n)...)
+	e.ask(sa, ikev2.IKE_AUTH, ps, func(r reply) { e.authResponse(sa, r) }, nil)
+}
+
+// authResponse checks who answered before anything that the answer says counts.
+//
+//	<-- IKE_AUTH { IDr, AUTH, SAr2, TSi, TSr }  or  { N(AUTHENTICATION_FAILED) }
+func (e *Engine) authResponse(sa *ikeSA, r reply) {
+	if r.shape != wire.AuthDone && r.shape != wire.AuthDoneNoChild {
+		e.authRefused(sa, wire.FindError(r.ps))
+		return
+	}
+	id, auth := wire.FindID(r.ps, true), wire.Find[*wire.AUTH](r.ps)
+	m := &msg.Verify{Connections: []string{sa.conn.cfg.Name}, PeerID: copyID(id), PeerAddr: sa.remote.Addr(),
+		Method: uint8(auth.Method), Data: append([]byte(nil), auth.Data...)}
+	m.Octets = sa.octets(false, sa.nextOut-1, id.Reserved)
+	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
+		v, _ := answer.(*msg.Verified)
+		if v == nil || !v.OK || len(v.Grants) == 0 || v.Grants[0].Connection != sa.conn.cfg.Name {
+			text := "authproc was started again while it checked the peer"
+			if v != nil {
+				text = fmt.Sprintf("AUTHENTICATION_FAILED: %s does not prove that it is the peer of this connection: %s", sa.remote, v.Error)
+			}
+			e.authDistrust(sa, status.Problem{Code: "authentication-failed", Text: text, Hint: "compare the identities and the pre-shared key on both sides"})
+			return
+		}
+		sa.grant, sa.peerID = v.Grants[0], m.PeerID
+		e.establish(sa)
+		e.firstChild(sa, r)
+	})
+}
+
+// authDistrust tells the responder that we do not believe it, and forgets it (RFC 7296 section 2.21.2).
+func (e *Engine) authDistrust(sa *ikeSA, p status.Problem) {
+	e.problem(sa.conn, sa, p)
+	end := func() { e.dead(sa, p.Text) }
+	e.ask(sa, ikev2.INFORMATIONAL, []wire.Payload{wire.NotifyStatus(ikev2.AUTHENTICATION_FAILED, nil)}, func(reply) { end() }, end)
+	e.failEarly(sa)
+}
+
+// failEarly lets the operator's wish fail now; the SA itself ends when the peer has been told.
+func (e *Engine) failEarly(sa *ikeSA) { e.gaveUp(sa.conn) }
+
+func (e *Engine) authRefused(sa *ikeSA, n *wire.Notify) {
+	p := status.Problem{Code: "refused", Text: fmt.Sprintf("%s refused IKE_AUTH", sa.remote)}
+	if n != nil {
+		p.Text = fmt.Sprintf("%s refused IKE_AUTH with %v", sa.remote, n.Type)
+		if n.Type == ikev2.AUTHENTICATION_FAILED {
+			p = status.Problem{Code: "authentication-failed",
+				Text: fmt.Sprintf("AUTHENTICATION_FAILED: %s does not accept that we are %s", sa.remote, sa.conn.cfg.Local.ID.Data),
+				Hint: "compare the identities and the pre-shared key on both sides; the peer's log says which it missed"}
+		}
+	}
+	e.setupFailed(sa, p)
+}
+
+// firstChild takes the child that came with IKE_AUTH. That it was refused leaves the IKE SA up (RFC 7296 section 1.2).
+func (e *Engine) firstChild(sa *ikeSA, r reply) {
+	n := sa.setup.child
+	sa.setup = nil
+	if r.shape == wire.AuthDoneNoChild {
+		e.childRefused(sa, n, wire.FindError(r.ps))
+		e.createWanted(sa)
+		return
+	}
+	sa.making = n
+	e.childAnswer(sa, n, r.ps, func() {
+		sa.making = nil
+		e.createWanted(sa)
+		e.next(sa)
+	})
+}
+
+func copyID(id *wire.ID) msg.ID { return msg.ID{Type: id.Type, Data: append([]byte(nil), id.Data...)} }

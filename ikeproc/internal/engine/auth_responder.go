@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"fmt"
+
+	"github.com/trike-ipsec/trike/ikeproc/internal/wire"
+	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/status"
+)
+
+// authRequest has authproc check who the initiator is, then makes our AUTH and its first child.
+//
+//	--> IKE_AUTH { IDi, [N(INITIAL_CONTACT),] [IDr,] AUTH, SAi2, TSi, TSr }
+func (e *Engine) authRequest(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
+	s := sa.setup
+	id, auth := wire.FindID(ps, false), wire.Find[*wire.AUTH](ps)
+	if s.rounds != len(sa.suite.AddKE) {
+		e.authFail(sa, "the peer left an additional key exchange out")
+		return
+	}
+	if auth == nil {
+		e.authFail(sa, fmt.Sprintf("%s wants EAP, which no connection offers", sa.remote))
+		return
+	}
+	sa.state = stateAuth
+	sa.timers.half.stop() // authproc and xfrmproc answer in their own time, or their links are reset
+	ps = keep(ps)
+	m := &msg.Verify{Initiator: true, PeerID: copyID(id), PeerAddr: sa.remote.Addr(), Method: uint8(auth.Method), Data: append([]byte(nil), auth.Data...)}
+	for _, c := range s.candidates {
+		m.Connections = append(m.Connections, c.cfg.Name)
+	}
+	if idr := wire.FindID(ps, true); idr != nil {
+		m.LocalID = copyID(idr)
+	}
+	m.Octets = sa.octets(true, sa.nextIn, id.Reserved)
+	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
+		v, _ := answer.(*msg.Verified)
+		if v == nil {
+			e.authFail(sa, "authproc was started again while it checked the peer")
+			return
+		}
+		var c *conn
+		if v.OK && len(v.Grants) > 0 {
+			c = e.conns[v.Grants[0].Connection]
+		}
+		if c == nil {
+			e.authFail(sa, fmt.Sprintf("AUTHENTICATION_FAILED: %s is not who the policy wants: %s", sa.remote, v.Error))
+			return
+		}
+		if c.cfg.Unique == "keep" && e.another(c, sa, m.PeerID) != nil {
+			e.authFail(sa, "the peer has an IKE SA already, and the policy says to keep it")
+			return
+		}
+		sa.conn, sa.grant, sa.peerID = c, v.Grants[0], m.PeerID
+		c.sas = append(c.sas, sa)
+		e.signAnswer(sa, shape, ps)
+	})
+}
+
+// authFail refuses an initiator: it learns no more than the RFC says, the operator all of it.
+func (e *Engine) authFail(sa *ikeSA, why string) {
+	s := sa.setup
+	for _, c := range s.candidates[:min(len(s.candidates), 4)] {
+		e.problem(c, sa, status.Problem{Code: "authentication-failed", Text: why, Hint: "compare the identities and the pre-shared key on both sides"})
+	}
+	if e.answer(sa, ikev2.IKE_AUTH, wire.NotifyStatus(ikev2.AUTHENTICATION_FAILED, nil)) {
+		e.linger(sa, why)
+	}
+}
+
+// linger keeps a refused SA for a while, only to repeat the refusal when it was lost.
+func (e *Engine) linger(sa *ikeSA, why string) {
+	if c := sa.conn; c != nil {
+		c.forget(sa)
+		sa.conn = nil
+	}
+	sa.state = stateAuth
+	sa.timers.half.stop()
+	sa.timers.half = e.after(halfOpenLife, func() { e.dead(sa, why) })
+	sa.refused = true
+}
+
+func (e *Engine) signAnswer(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
+	m := &msg.Sign{Connection: sa.conn.cfg.Name}
+	m.Octets = sa.octets(false, sa.nextIn, [3]byte{})
+	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
+		signed, _ := answer.(*msg.Signed)
+		if signed == nil || signed.Error != "" {
+			why := "authproc was started again while it made our AUTH"
+			if signed != nil {
+				why = "this gateway cannot authenticate itself: " + signed.Error
+			}
+			e.authFail(sa, why)
+			return
+		}
+		out := []wire.Payload{&wire.ID{Responder: true, Type: signed.ID.Type, Data: signed.ID.Data},
+			&wire.AUTH{Method: ikev2.AuthMethod(signed.Method), Data: signed.Data}}
+		if shape == wire.AuthChildless {
+			e.authAnswer(sa, ps, out)
+			return
+		}
+		n := &childNegotiation{conn: sa.conn}
+		sa.making = n
+		e.childRequest(sa, n, ps, nil, func(child []wire.Payload) {
+			sa.making = nil
+			e.authAnswer(sa, ps, append(out, child...))
+		})
+	})
+}
+
+// authAnswer sends the response and counts the SA as established.
+//
+//	<-- IKE_AUTH { IDr, AUTH, SAr2, TSi, TSr }
+func (e *Engine) authAnswer(sa *ikeSA, ps, out []wire.Payload) {
+	if !e.answer(sa, ikev2.IKE_AUTH, out...) {
+		return
+	}
+	e.establish(sa)
+	sa.setup = nil
+	if wire.FindNotify(ps, ikev2.INITIAL_CONTACT) != nil {
+		e.initialContact(sa)
+	}
+	e.createWanted(sa)
+}
+
+// keep copies the payloads that outlive the datagram: what childRequest needs.
+func keep(ps []wire.Payload) []wire.Payload {
+	b, err := wire.AppendPayloads(nil, ps)
+	if err != nil || len(ps) == 0 {
+		return ps
+	}
+	again, err := wire.ParsePayloads(ps[0].PayloadType(), b, wire.DefaultLimits())
+	if err != nil {
+		return ps
+	}
+	return again
+}

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/internal/status"
+)
+
+// grantRenewal is when a grant is renewed: half of the day that authproc gives.
+const grantRenewal = 12 * time.Hour
+
+// establish begins the life of an IKE SA whose peer has authenticated.
+func (e *Engine) establish(sa *ikeSA) {
+	e.notHalfOpen(sa)
+	sa.state, sa.established = stateUp, e.now
+	delete(e.inits, sa.key)
+	if sa.before != nil {
+		sa.before.Close()
+		sa.before = nil
+	}
+	c := sa.conn
+	c.failures, c.problem = 0, nil
+	c.retry.stop()
+	e.log(status.Event{Level: "info", Event: "ike-up", Connection: c.cfg.Name, Peer: sa.remote.String(),
+		Text: fmt.Sprintf("IKE SA with %s established, %s", textID(sa.peerID), sa.suite)})
+	e.live1(sa)
+	e.unique(sa)
+}
+
+// live1 sets the alarms of an established IKE SA.
+func (e *Engine) live1(sa *ikeSA) {
+	l := sa.conn.cfg.Lifetime
+	if l.Rekey > 0 {
+		in := time.Duration(l.Rekey)*time.Second - e.spread(time.Duration(l.Jitter)*time.Second)
+		sa.rekeyAt = e.now.Add(in)
+		sa.timers.rekey = e.after(in, func() { e.rekeyIKE(sa) })
+	}
+	if l.Hard > 0 {
+		sa.timers.hard = e.after(time.Duration(l.Hard)*time.Second, func() { e.deleteIKE(sa, "its lifetime is over", true) })
+	}
+	sa.timers.renew = e.after(grantRenewal, func() { e.renew(sa) })
+	e.keepalives(sa)
+	e.watch(sa)
+}
+
+// renew asks authproc whether the peer may go on: a secret or an identity that has gone ends the SA.
+func (e *Engine) renew(sa *ikeSA) {
+	m := &msg.Renew{Grant: sa.grant}
+	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
+		r, _ := answer.(*msg.Renewed)
+		switch {
+		case r == nil:
+			sa.timers.renew = e.after(time.Minute, func() { e.renew(sa) })
+		case r.Error != "":
+			e.problem(sa.conn, sa, status.Problem{Code: "authentication-expired", Text: "authproc no longer vouches for the peer: " + r.Error})
+			e.deleteIKE(sa, "the peer is no longer authenticated", true)
+		default:
+			sa.grant = r.Grant
+			sa.timers.renew = e.after(grantRenewal, func() { e.renew(sa) })
+		}
+	})
+}
+
+// another is an IKE SA of the connection with the same peer identity.
+func (e *Engine) another(c *conn, but *ikeSA, id msg.ID) *ikeSA {
+	for _, o := range c.sas {
+		if o != but && o.state == stateUp && sameID(o.peerID, id) {
+			return o
+		}
+	}
+	return nil
+}
+
+// simultaneous is how close two IKE SAs must have been made to count as two sides that began at once.
+const simultaneous = 20 * time.Second
+
+// unique ends the other IKE SAs with the same peer as the policy says. When both sides began at once, each sees two; the one with the lower
+// initiator's SPI stays, which both sides can tell.
+func (e *Engine) unique(sa *ikeSA) {
+	if sa.conn.cfg.Unique == plan.UniqueNever {
+		return
+	}
+	for _, o := range append([]*ikeSA(nil), sa.conn.sas...) {
+		switch {
+		case o == sa || o.state != stateUp || !sameID(o.peerID, sa.peerID) || o.rekey != nil:
+		case o.initiator != sa.initiator && e.now.Sub(o.established) < simultaneous:
+			loser := o
+			if o.spiI < sa.spiI {
+				loser = sa
+			}
+			// The side that began the loser ends it, a little later, so that the other is settled on both sides.
+			if loser.initiator {
+				e.after(time.Second, func() { e.deleteIKE(loser, "both sides began at once", false) })
+			}
+		case o.initiator == sa.initiator || !sa.initiator:
+			e.deleteIKE(o, "the peer has a newer IKE SA", false)
+		}
+	}
+}
+
+// initialContact: the peer has started anew, and remembers no other SA with us (RFC 7296 section 2.4).
+func (e *Engine) initialContact(sa *ikeSA) {
+	for _, o := range append([]*ikeSA(nil), sa.conn.sas...) {
+		if o != sa && o.state >= stateUp && sameID(o.peerID, sa.peerID) && e.now.Sub(o.established) >= simultaneous || o != sa && o.state >= stateUp && !o.initiator && sameID(o.peerID, sa.peerID) {
+			e.dropChildren(o)
+			e.log(status.Event{Level: "info", Event: "ike-down", Connection: sa.conn.cfg.Name, Peer: o.remote.String(), Text: "the peer has started anew"})
+			e.close(o)
+		}
+	}
+}
+
+func sameID(a, b msg.ID) bool { return a.Type == b.Type && string(a.Data) == string(b.Data) }
+
+// idOf is an identity of the plan as it goes on the wire.
+func idOf(id plan.Identity) (msg.ID, bool) {
+	switch id.Type {
+	case ikev2.ID_IPV4_ADDR, ikev2.ID_IPV6_ADDR:
+		a, err := netip.ParseAddr(id.Data)
+		return msg.ID{Type: id.Type, Data: a.AsSlice()}, err == nil
+	case ikev2.ID_KEY_ID:
+		b, err := hex.DecodeString(id.Data)
+		return msg.ID{Type: id.Type, Data: b}, err == nil
+	}
+	return msg.ID{Type: id.Type, Data: []byte(id.Data)}, id.Type != 0
+}
+
+// textID writes an identity for people.
+func textID(id msg.ID) string {
+	switch id.Type {
+	case ikev2.ID_IPV4_ADDR, ikev2.ID_IPV6_ADDR:
+		if a, ok := netip.AddrFromSlice(id.Data); ok {
+			return a.String()
+		}
+	case ikev2.ID_FQDN, ikev2.ID_RFC822_ADDR:
+		return fmt.Sprintf("%q", id.Data)
+	}
+	return fmt.Sprintf("%v %x", id.Type, id.Data)
+}
