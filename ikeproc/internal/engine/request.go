@@ -59,7 +59,7 @@ func (e *Engine) next(sa *ikeSA) {
 
 // busy: an exchange of ours is being prepared (a job, an SPI) or goes on over several messages, and no other may begin.
 func (sa *ikeSA) busy() bool {
-	return sa.setup != nil && sa.state < stateUp || sa.rekey != nil && sa.rekey.ours || sa.making != nil()
+	return sa.setup != nil && sa.state < stateUp || sa.rekey != nil && sa.rekey.ours || sa.making != nil
 }
 
 // ask sends a protected request. done gets the response; failed, when nobody answers.
