@@ -5,13 +5,14 @@ import (
 	"io"
 	"net"
 	"os"
+	"runtime"
 	"syscall"
 
 	"github.com/trike-ipsec/trike/internal/msg"
 )
 
-// MaxFiles is how many descriptors one frame may carry: the kernel's SCM_MAX_FD.
-const MaxFiles = 253
+// batch is how many descriptors travel at once: the kernel's SCM_MAX_FD. The first travel with the header, each further batch with an octet of its own after it.
+const batch = 253
 
 // FileConn is a link over a socketpair, whose frames may carry descriptors: triked's to each process.
 type FileConn struct {
@@ -36,34 +37,37 @@ func NewFileConn(f *os.File, self, peer msg.Process) (*FileConn, error) {
 
 // SendFiles writes one message with descriptors, which stay the caller's to close.
 func (c *FileConn) SendFiles(m msg.Message, files []*os.File) error {
-	if len(files) > MaxFiles {
-		return c.wrap(fmt.Errorf("%w: %d descriptors, at most %d fit a frame", ErrIllegal, len(files), MaxFiles))
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	b, err := c.frame(m, len(files))
 	if err != nil {
 		return err
 	}
-	var rights []byte
-	if len(files) > 0 {
-		fds := make([]int, len(files))
-		for i, f := range files {
-			// Not f.Fd(): that would make the descriptor blocking for everyone who shares it.
-			raw, err := f.SyscallConn()
-			if err != nil {
-				return c.wrap(err)
-			}
-			if err := raw.Control(func(fd uintptr) { fds[i] = int(fd) }); err != nil {
-				return c.wrap(err)
-			}
+	fds := make([]int, len(files))
+	for i, f := range files {
+		// Not f.Fd(): that would make the descriptor blocking for everyone who shares it.
+		raw, err := f.SyscallConn()
+		if err != nil {
+			return c.wrap(err)
 		}
-		rights = syscall.UnixRights(fds...)
+		if err := raw.Control(func(fd uintptr) { fds[i] = int(fd) }); err != nil {
+			return c.wrap(err)
+		}
 	}
-	// The descriptors travel with the header, so that its reader has them before the payload.
-	if _, _, err := c.unix.WriteMsgUnix(b[:header], rights, nil); err != nil {
-		return c.wrap(err)
+	// The descriptors travel ahead of the payload, so that its reader has them all before it.
+	with := b[:header]
+	for first := true; first || len(fds) > 0; first = false {
+		n := min(len(fds), batch)
+		var rights []byte
+		if n > 0 {
+			rights = syscall.UnixRights(fds[:n]...)
+		}
+		if _, _, err := c.unix.WriteMsgUnix(with, rights, nil); err != nil {
+			return c.wrap(err)
+		}
+		fds, with = fds[n:], []byte{0}
 	}
+	runtime.KeepAlive(files)
 	_, err = c.unix.Write(b[header:])
 	return c.wrap(err)
 }
@@ -71,33 +75,30 @@ func (c *FileConn) SendFiles(m msg.Message, files []*os.File) error {
 // ReceiveFiles reads one message with its descriptors, which are the caller's to close. Any error is final.
 func (c *FileConn) ReceiveFiles() (msg.Message, []*os.File, error) {
 	var h [header]byte
-	oob := make([]byte, syscall.CmsgSpace(4*MaxFiles))
-	n, oobn, flags, _, err := c.unix.ReadMsgUnix(h[:], oob)
-	files, rightsErr := filesOf(oob[:oobn])
+	files, err := c.rights(h[:])
 	fail := func(err error) (msg.Message, []*os.File, error) {
 		for _, f := range files {
 			f.Close()
 		}
 		return nil, nil, c.wrap(err)
 	}
-	switch {
-	case err != nil:
+	if err != nil {
 		return fail(err)
-	case n == 0:
-		return fail(io.EOF)
-	case rightsErr != nil:
-		return fail(rightsErr)
-	case flags&syscall.MSG_CTRUNC != 0:
-		return fail(fmt.Errorf("%w: descriptors were cut off", ErrIllegal))
-	}
-	if n < header {
-		if _, err := io.ReadFull(c.unix, h[n:]); err != nil {
-			return fail(err)
-		}
 	}
 	kind, count, size, err := c.check(h)
 	if err != nil {
 		return fail(err)
+	}
+	for len(files) < count && len(files) > 0 && len(files)%batch == 0 {
+		var one [1]byte
+		more, err := c.rights(one[:])
+		files = append(files, more...)
+		if err == nil && len(more) == 0 {
+			break
+		}
+		if err != nil {
+			return fail(err)
+		}
 	}
 	if count != len(files) {
 		return fail(fmt.Errorf("%w: %s with %d descriptors that promised %d", ErrIllegal, kind, len(files), count))
@@ -107,6 +108,27 @@ func (c *FileConn) ReceiveFiles() (msg.Message, []*os.File, error) {
 		return fail(err)
 	}
 	return m, files, nil
+}
+
+// rights fills b and returns the descriptors that came with its first octet, also when it fails.
+func (c *FileConn) rights(b []byte) ([]*os.File, error) {
+	oob := make([]byte, syscall.CmsgSpace(4*batch))
+	n, oobn, flags, _, err := c.unix.ReadMsgUnix(b, oob)
+	files, rightsErr := filesOf(oob[:oobn])
+	switch {
+	case err != nil:
+		return files, err
+	case n == 0:
+		return files, io.EOF
+	case rightsErr != nil:
+		return files, rightsErr
+	case flags&syscall.MSG_CTRUNC != 0:
+		return files, fmt.Errorf("%w: descriptors were cut off: has this process come to its limit of open files?", ErrIllegal)
+	}
+	if n < len(b) {
+		_, err = io.ReadFull(c.unix, b[n:])
+	}
+	return files, err
 }
 
 // Receive is for a peer that has no descriptors to give: they are closed unseen.

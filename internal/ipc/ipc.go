@@ -1,6 +1,6 @@
 // Package ipc carries messages between two processes: frames over a pipe, or over a socketpair that also carries descriptors.
 //
-// A frame is a 32-bit length of what follows, the message's kind, the number of descriptors that come with it, and the payload. The reader
+// A frame is a 32-bit length of what follows, the message's kind, the number of descriptors that come with it (16 bits), and the payload. The reader
 // enforces msg's routes: a kind that this peer may not say, or one larger than its bound, ends the link before any of the payload is
 // read. After an error the link is of no more use; both ends close it.
 //
@@ -19,8 +19,8 @@ import (
 	"github.com/trike-ipsec/trike/internal/msg"
 )
 
-// header is 4 octets of length (of kind, count and payload), 1 of kind, 1 of descriptors.
-const header = 6
+// header is 4 octets of length (of kind, count and payload), 1 of kind, 2 of descriptors.
+const header = 7
 
 // chunk bounds how much memory a length alone can claim: a large frame is read into a buffer that grows with what has arrived.
 const chunk = 1 << 20
@@ -75,7 +75,10 @@ func (c *Conn) frame(m msg.Message, files int) ([]byte, error) {
 	if !ok {
 		return nil, c.wrap(fmt.Errorf("%w: %s is not for %s to say to %s", ErrIllegal, m.Kind(), c.self, c.peer))
 	}
-	b := append(c.out[:0], 0, 0, 0, 0, byte(m.Kind()), byte(files))
+	if most := m.Kind().MaxFiles(); files > most {
+		return nil, c.wrap(fmt.Errorf("%w: %s with %d descriptors, at most %d are allowed", ErrIllegal, m.Kind(), files, most))
+	}
+	b := append(c.out[:0], 0, 0, 0, 0, byte(m.Kind()), byte(files>>8), byte(files))
 	b = msg.Append(b, m)
 	if len(b)-header > limit {
 		return nil, c.wrap(fmt.Errorf("%w: %s of %d octets, at most %d are allowed", ErrIllegal, m.Kind(), len(b)-header, limit))
@@ -106,13 +109,15 @@ func (c *Conn) Receive() (msg.Message, error) {
 // check reads a frame's header and holds it against the routes.
 func (c *Conn) check(h [header]byte) (kind msg.Kind, files, size int, err error) {
 	size = int(binary.BigEndian.Uint32(h[:])) - (header - 4)
-	kind, files = msg.Kind(h[4]), int(h[5])
+	kind, files = msg.Kind(h[4]), int(binary.BigEndian.Uint16(h[5:]))
 	limit, ok := msg.Allowed(kind, c.peer, c.self)
 	switch {
 	case !ok:
 		return 0, 0, 0, c.wrap(fmt.Errorf("%w: %s is not for %s to say to %s", ErrIllegal, kind, c.peer, c.self))
 	case size < 0 || size > limit:
 		return 0, 0, 0, c.wrap(fmt.Errorf("%w: %s of %d octets, at most %d are allowed", ErrIllegal, kind, size, limit))
+	case files > kind.MaxFiles():
+		return 0, 0, 0, c.wrap(fmt.Errorf("%w: %s with %d descriptors, at most %d are allowed", ErrIllegal, kind, files, kind.MaxFiles()))
 	}
 	return kind, files, size, nil
 }

@@ -49,10 +49,10 @@ func TestRoutesAreEnforcedBothWays(t *testing.T) {
 		"ikeproc says Prepare to xfrmproc":    frameOf(msg.KindPrepare, msg.Encode(&msg.Prepare{})),
 		"a kind that does not exist":          frameOf(200, nil),
 		"kind 0":                              frameOf(0, nil),
-		"a length of 0":                       {0, 0, 0, 0, byte(msg.KindExpire), 0},
-		"a length of 2^32-1":                  {255, 255, 255, 255, byte(msg.KindInstallChild), 0},
+		"a length of 0":                       {0, 0, 0, 0, byte(msg.KindExpire), 0, 0},
+		"a length of 2^32-1":                  {255, 255, 255, 255, byte(msg.KindInstallChild), 0, 0},
 		"a frame over its kind's bound":       frameOf(msg.KindRemoveChild, make([]byte, 5000)),
-		"descriptors where there can be none": {0, 0, 0, 2, byte(msg.KindReloadDone), 1},
+		"descriptors where there can be none": {0, 0, 0, 3, byte(msg.KindReloadDone), 0, 1},
 	} {
 		x, y := net.Pipe()
 		xfrm := New(y, msg.XFRMProc, msg.IKEProc)
@@ -79,7 +79,7 @@ func TestTornFrame(t *testing.T) {
 // A length alone claims no memory: the buffer grows with what arrives.
 func TestLargeLengthCostsNothing(t *testing.T) {
 	raw := binary.BigEndian.AppendUint32(nil, 400<<20)
-	raw = append(raw, byte(msg.KindPrepare), 0, 1, 2, 3)
+	raw = append(raw, byte(msg.KindPrepare), 0, 0, 1, 2, 3)
 	c := New(rwc{bytes.NewBuffer(raw)}, msg.IKEProc, msg.Triked)
 	if _, err := c.Receive(); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Fatal(err)
@@ -136,6 +136,55 @@ func TestDescriptorsCross(t *testing.T) {
 	}
 }
 
+// A plan with many connections has many secrets: more than the kernel lets travel at once.
+func TestManyDescriptorsCross(t *testing.T) {
+	for _, count := range []int{1, 252, 253, 254, 506, 507} {
+		fa, fb, err := Socketpair()
+		if err != nil {
+			t.Fatal(err)
+		}
+		triked, err := NewFileConn(fa, msg.Triked, msg.AuthProc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		auth, err := NewFileConn(fb, msg.AuthProc, msg.Triked)
+		if err != nil {
+			t.Fatal(err)
+		}
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		send := make([]*os.File, count)
+		for i := range send {
+			send[i] = null
+		}
+		sent := make(chan error, 1)
+		go func() {
+			sent <- errors.Join(triked.SendFiles(&msg.Prepare{Serial: 1}, send), triked.SendFiles(&msg.Commit{Serial: 1}, nil))
+		}()
+		m, files, err := auth.ReceiveFiles()
+		if err != nil || m.Kind() != msg.KindPrepare || len(files) != count {
+			t.Fatalf("%d descriptors: %v, %d, %v", count, m, len(files), err)
+		}
+		for _, f := range files {
+			f.Close()
+		}
+		if m, files, err := auth.ReceiveFiles(); err != nil || len(files) != 0 || m.Kind() != msg.KindCommit {
+			t.Fatal(m, files, err)
+		}
+		if err := <-sent; err != nil {
+			t.Fatal(err)
+		}
+		if err := triked.SendFiles(&msg.Commit{Serial: 1}, send[:1]); !errors.Is(err, ErrIllegal) {
+			t.Errorf("a Commit with a descriptor: %v", err)
+		}
+		null.Close()
+		triked.Close()
+		auth.Close()
+	}
+}
+
 func TestErrorNamesBothEnds(t *testing.T) {
 	c := New(rwc{bytes.NewBuffer(nil)}, msg.XFRMProc, msg.IKEProc)
 	if _, err := c.Receive(); err == nil || !strings.Contains(err.Error(), "from ikeproc to xfrmproc") {
@@ -188,8 +237,8 @@ func BenchmarkRoundTrip(b *testing.B) {
 }
 
 func frameOf(k msg.Kind, payload []byte) []byte {
-	b := binary.BigEndian.AppendUint32(nil, uint32(len(payload)+2))
-	return append(append(b, byte(k), 0), payload...)
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(payload)+3))
+	return append(append(b, byte(k), 0, 0), payload...)
 }
 
 type rwc struct{ io.ReadWriter }

@@ -82,6 +82,17 @@ func Allowed(k Kind, from, to Process) (maxSize int, ok bool) {
 	return r.max, true
 }
 
+// MaxFiles is how many descriptors may come with a message of this kind, on links that carry descriptors.
+func (k Kind) MaxFiles() int {
+	switch k {
+	case KindPrepare: // sockets, or a secret each
+		return 1<<16 - 1
+	case KindLink: // read end and write end
+		return 2
+	}
+	return 0
+}
+
 func holds(list []Process, p Process) bool {
 	for _, q := range list {
 		if q == p {

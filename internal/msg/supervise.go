@@ -48,7 +48,8 @@ type Committed struct{ Serial uint64 }
 type Abort struct{ Serial uint64 }
 
 // Link: triked → any. The neighbour (re)started: here is a new pipe to it, its two descriptors (read end, write end) come with
-// the frame. Requests that were open on the old link will not be answered.
+// the frame. Requests that were open on the old link will not be answered. It comes when both ends have answered Commit, so
+// neither is asked about a plan that it does not have yet.
 type Link struct{ Process string }
 
 // Control: triked → ikeproc. The operator wants something of a connection. Answered by Controlled.

@@ -1,0 +1,10 @@
+//go:build !linux
+
+package sandbox
+
+import "errors"
+
+// Enter needs Linux.
+func Enter(Profile) (Report, error) {
+	return Report{}, errors.New("sandbox: trike's processes run on Linux only")
+}
