@@ -1,0 +1,609 @@
+package engine_test
+
+import (
+	"bytes"
+	"encoding/binary"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/trike-ipsec/trike/ikeproc/internal/engine"
+	"github.com/trike-ipsec/trike/ikeproc/internal/wire"
+	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/plan"
+)
+
+// CF-01, MI-01: four messages make an IKE SA and a child.
+func TestFourMessages(t *testing.T) {
+	w, a, b := pair(t)
+	w.raise(a, b)
+	// --> IKE_SA_INIT 0, <-- IKE_SA_INIT 0, --> IKE_AUTH 1, <-- IKE_AUTH 1
+	want := []struct {
+		from     *node
+		x        ikev2.ExchangeType
+		response bool
+		id       uint32
+	}{{a, ikev2.IKE_SA_INIT, false, 0}, {b, ikev2.IKE_SA_INIT, true, 0}, {a, ikev2.IKE_AUTH, false, 1}, {b, ikev2.IKE_AUTH, true, 1}}
+	if len(w.seen) != len(want) {
+		t.Fatalf("%d datagrams\n%s", len(w.seen), w.history(20))
+	}
+	for i, x := range want {
+		p := w.seen[i]
+		if p.from.Addr() != x.from.addr || p.h.Exchange != x.x || p.h.Response != x.response || p.h.MessageID != x.id {
+			t.Errorf("datagram %d is %v", i, p)
+		}
+		if p.h.Initiator != (x.from == a) {
+			t.Errorf("HD-08: datagram %d has initiator flag %t", i, p.h.Initiator)
+		}
+		if p.from.Port() != 500 || p.to.Port() != 500 {
+			t.Errorf("TR-06: without a NAT datagram %d goes %v to %v", i, p.from, p.to)
+		}
+	}
+	w.one(a, b, "net")
+	if !a.ping(b, "ab", "net") || !b.ping(a, "ab", "net") {
+		t.Error("no traffic")
+	}
+	for _, n := range []*node{a, b} {
+		if !n.logged("ike-up") || !n.logged("child-up") {
+			t.Errorf("%s logs %v", n.name, n.log)
+		}
+		c := n.status("ab")
+		if c.State != "up" || c.Problem != nil || c.Policy != "policy.cue:10:2" || len(c.SAs) != 1 || c.SAs[0].NAT != "none" {
+			t.Errorf("%s: status %+v", n.name, c)
+		}
+	}
+}
+
+// Every suite that a policy may name, in both families.
+func TestSuites(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ike  plan.IKEProposal
+		esp  plan.ESPProposal
+	}{
+		{"x25519 gcm", classic, espClassic},
+		{"hybrid", hybrid, espHybrid},
+		{"chacha", plan.IKEProposal{Encr: []plan.Encr{chacha}, PRF: []ikev2.PRFID{ikev2.PRF_HMAC_SHA2_384}, KE: []ikev2.KEID{ikev2.KE_ECP384}},
+			plan.ESPProposal{Encr: []plan.Encr{chacha}, SN: []ikev2.SNID{ikev2.SN_32}}},
+		{"cbc sha2", plan.IKEProposal{Encr: []plan.Encr{cbc128}, PRF: []ikev2.PRFID{ikev2.PRF_HMAC_SHA2_256}, Integ: []ikev2.IntegID{ikev2.AUTH_HMAC_SHA2_256_128},
+			KE: []ikev2.KEID{ikev2.KE_ECP256}}, plan.ESPProposal{Encr: []plan.Encr{cbc128}, Integ: []ikev2.IntegID{ikev2.AUTH_HMAC_SHA2_256_128}, SN: []ikev2.SNID{ikev2.SN_ESN}}},
+		{"VPN-B", plan.IKEProposal{Encr: []plan.Encr{cbc128}, PRF: []ikev2.PRFID{ikev2.PRF_AES128_XCBC}, Integ: []ikev2.IntegID{ikev2.AUTH_AES_XCBC_96},
+			KE: []ikev2.KEID{ikev2.KE_MODP2048}}, plan.ESPProposal{Encr: []plan.Encr{cbc128}, Integ: []ikev2.IntegID{ikev2.AUTH_AES_XCBC_96}, SN: []ikev2.SNID{ikev2.SN_32}}},
+		{"two more exchanges", plan.IKEProposal{Encr: []plan.Encr{gcm256}, PRF: []ikev2.PRFID{ikev2.PRF_HMAC_SHA2_512}, KE: []ikev2.KEID{ikev2.KE_CURVE25519},
+			AddKE: []plan.AddKE{{Slot: 1, KE: []ikev2.KEID{ikev2.KE_MLKEM768}}, {Slot: 2, KE: []ikev2.KEID{ikev2.KE_MLKEM1024, ikev2.KE_NONE}}}},
+			plan.ESPProposal{Encr: []plan.Encr{gcm256}, KE: []ikev2.KEID{ikev2.KE_ECP256}, SN: []ikev2.SNID{ikev2.SN_32},
+				AddKE: []plan.AddKE{{Slot: 1, KE: []ikev2.KEID{ikev2.KE_MLKEM768}}, {Slot: 3, KE: []ikev2.KEID{ikev2.KE_MLKEM512}}}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w, a, b := pair(t, func(_ int, k *plan.Connection) {
+				k.Proposals = []plan.IKEProposal{c.ike}
+				k.Children[0].Proposals = []plan.ESPProposal{c.esp}
+			})
+			w.raise(a, b)
+			w.one(a, b, "net")
+			// Both rekeys, from both sides, with the same suite (KD-07, MK-06).
+			for _, n := range []*node{a, b} {
+				for _, ike := range []bool{false, true} {
+					child := "net"
+					if ike {
+						child = ""
+					}
+					req := n.control("rekey", "ab", child, ike, true)
+					w.until(20*time.Second, "rekeyed", func() bool { return n.done[req] != "" })
+					if n.done[req] != "ok" {
+						t.Fatalf("rekey by %s, IKE %t: %s\n%s", n.name, ike, n.done[req], w.history(20))
+					}
+					w.run(5 * time.Second)
+					w.one(a, b, "net")
+					if !a.ping(b, "ab", "net") || !b.ping(a, "ab", "net") {
+						t.Errorf("no traffic after a rekey by %s, IKE %t", n.name, ike)
+					}
+				}
+			}
+		})
+	}
+	t.Run("IPv6", func(t *testing.T) {
+		w := newWorld(t, 1)
+		ca := connectionOf("2001:db8::1", "2001:db8:1::2", "fd01::/64", "fd02::/64")
+		cb := connectionOf("2001:db8:1::2", "2001:db8::1", "fd02::/64", "fd01::/64")
+		a, b := w.add("a", viewOf(ca)), w.add("b", viewOf(cb))
+		w.raise(a, b)
+		w.one(a, b, "net")
+	})
+}
+
+// IM-01, IM-02, MK-03, MK-04: a hybrid suite takes one IKE_INTERMEDIATE with ID 1, and IKE_AUTH has ID 2.
+func TestIntermediate(t *testing.T) {
+	w, a, b := pair(t, func(_ int, c *plan.Connection) { c.Proposals = []plan.IKEProposal{hybrid, classic} })
+	w.raise(a, b)
+	var order []string
+	for _, p := range w.seen {
+		if p.from.Addr() == a.addr && (p.h.NextPayload != ikev2.PayloadSKF || !strings.HasSuffix(strings.Join(order, " "), p.h.Exchange.String())) {
+			order = append(order, p.h.Exchange.String())
+		}
+	}
+	if got := strings.Join(order, " "); got != "IKE_SA_INIT IKE_INTERMEDIATE IKE_AUTH" {
+		t.Errorf("a sends %s", got)
+	}
+	for _, p := range sent(w.seen, a, ikev2.IKE_AUTH, false) {
+		if p.h.MessageID != 2 {
+			t.Errorf("IKE_AUTH has ID %d", p.h.MessageID)
+		}
+	}
+	// FR-01: an ML-KEM-768 key and more does not fit 1280 octets: fragments, none too long.
+	fragments := 0
+	for _, p := range w.seen {
+		if p.h.NextPayload == ikev2.PayloadSKF {
+			fragments++
+		}
+		if p.h.Exchange != ikev2.IKE_SA_INIT && len(p.data)+28 > 1280 {
+			t.Errorf("FR-09: %v is too long", p)
+		}
+	}
+	if fragments == 0 {
+		t.Error("nothing was fragmented")
+	}
+	if s := a.status("ab").SAs[0].Suite; !strings.Contains(s, "ML_KEM_768") {
+		t.Errorf("suite %s", s)
+	}
+}
+
+// A peer without IKE_INTERMEDIATE gets the proposal without additional key exchanges (MK-03).
+func TestHybridFallsBack(t *testing.T) {
+	w, a, b := pair(t, func(end int, c *plan.Connection) {
+		if end == 0 {
+			c.Proposals = []plan.IKEProposal{hybrid, classic}
+		}
+	})
+	w.raise(a, b)
+	w.one(a, b, "net")
+}
+
+// TR-07, TR-08, TR-11: each message of the setup is lost once; the same octets come again, and nothing is done twice.
+func TestEachMessageLostOnce(t *testing.T) {
+	for lost := range 4 {
+		w, a, b := pair(t)
+		n := 0
+		w.gate = func(packet) bool { n++; return n-1 != lost }
+		w.raise(a, b)
+		w.run(time.Minute)
+		w.one(a, b, "net")
+		bodies := map[string][]byte{}
+		for _, p := range w.seen {
+			key := p.from.String() + p.h.Exchange.String() + map[bool]string{true: "r"}[p.h.Response]
+			if old := bodies[key]; old != nil && !bytes.Equal(old, p.data) && p.h.Exchange != ikev2.INFORMATIONAL {
+				t.Errorf("message %d lost: %v differs from what was sent before", lost, p)
+			}
+			bodies[key] = p.data
+		}
+	}
+}
+
+// TR-08, TR-09: nobody answers. Gaps grow, then it ends, and nothing stays.
+func TestNobodyAnswers(t *testing.T) {
+	w, a, b := pair(t)
+	b.mute = true
+	req := a.control("up", "ab", "", false, true)
+	w.run(10 * time.Minute)
+	ps := sent(w.seen, a, ikev2.IKE_SA_INIT, false)
+	if len(ps) != 6 {
+		t.Fatalf("%d requests, want 1 and 5 retransmissions", len(ps))
+	}
+	for i := 2; i < len(ps); i++ {
+		if ps[i].at.Sub(ps[i-1].at) <= ps[i-1].at.Sub(ps[i-2].at) {
+			t.Errorf("gap %d does not grow", i)
+		}
+	}
+	if a.done[req] == "" || a.done[req] == "ok" {
+		t.Errorf("up ends with %q", a.done[req])
+	}
+	c := a.status("ab")
+	if c.Problem == nil || c.Problem.Code != "no-answer" || c.State != "down" || len(c.SAs) != 0 {
+		t.Errorf("status %+v", c)
+	}
+	if len(a.path.reserved)+len(a.path.pairs) != 0 {
+		t.Error("the datapath holds something")
+	}
+}
+
+// CK-01, CK-03, CK-08: under load every IKE_SA_INIT needs a cookie; the repeat has the cookie first and all else unchanged.
+func TestCookie(t *testing.T) {
+	w := newWorld(t, 1)
+	ca, cb := connectionOf(addrA, addrB, "10.1.0.0/16", "10.2.0.0/16"), connectionOf(addrB, addrA, "10.2.0.0/16", "10.1.0.0/16")
+	a := w.add("a", viewOf(ca))
+	b := &node{w: w, name: "b", view: viewOf(cb), addr: cb.Local.Address, done: map[uint64]string{}, limits: engine.Limits{CookieThreshold: -1}}
+	w.nodes = append(w.nodes, b)
+	b.auth, b.path = newFalseAuth(b), newFalsePath(b)
+	b.boot()
+	w.raise(a, b)
+	w.one(a, b, "net")
+	req, resp := sent(w.seen, a, ikev2.IKE_SA_INIT, false), sent(w.seen, b, ikev2.IKE_SA_INIT, true)
+	if len(req) != 2 || len(resp) != 2 || resp[0].h.SPIr != 0 || req[1].h.SPIr != 0 {
+		t.Fatal(w.history(10))
+	}
+	m, _ := wire.ParseMessage(resp[0].data)
+	n := wire.FindNotify(m.Payloads, ikev2.COOKIE)
+	if n == nil || len(m.Payloads) != 1 || len(n.Data) == 0 || len(n.Data) > 64 || n.Protocol != 0 || len(n.SPI) != 0 {
+		t.Fatalf("CK-02: %s", wire.Summary(m.Payloads))
+	}
+	first, _ := wire.ParseMessage(req[0].data)
+	second, _ := wire.ParseMessage(req[1].data)
+	if got := wire.FindNotify(second.Payloads[:1], ikev2.COOKIE); got == nil || !bytes.Equal(got.Data, n.Data) {
+		t.Fatalf("the repeat is %s", wire.Summary(second.Payloads))
+	}
+	x, _ := wire.AppendPayloads(nil, first.Payloads)
+	y, _ := wire.AppendPayloads(nil, second.Payloads[1:])
+	if !bytes.Equal(x, y) || first.Header.SPIi != second.Header.SPIi {
+		t.Error("more than the cookie changed")
+	}
+}
+
+// CK-04, CK-05: a cookie is bound to nonce, address and SPI; a wrong one is as none.
+func TestCookieIsBound(t *testing.T) {
+	p := puppetTo(t)
+	p.n.limits.CookieThreshold = -1
+	p.n.boot()
+	p.offer()
+	c := wire.FindNotify(p.clear("cookie").Payloads, ikev2.COOKIE)
+	if c == nil {
+		t.Fatal("no cookie")
+	}
+	p.spiI++
+	p.offer(c)
+	if wire.FindNotify(p.clear("other SPI").Payloads, ikev2.COOKIE) == nil {
+		t.Error("another SPI passes with the cookie")
+	}
+	p.spiI--
+	p.ni = detBytes(32, 0x77)
+	p.offer(c)
+	if wire.FindNotify(p.clear("other nonce").Payloads, ikev2.COOKIE) == nil {
+		t.Error("another nonce passes with the cookie")
+	}
+	p.ni = detBytes(32, 0x11)
+	p.local = netip.MustParseAddrPort(addrB + ":40000")
+	p.offer(c)
+	_ = p.clear("other port")
+	p.local = netip.MustParseAddrPort(addrB + ":500")
+	if n := p.n.eng.Status(p.w.now).HalfOpen; n > 1 {
+		t.Errorf("%d half-open SAs", n)
+	}
+}
+
+// CK-06, KE-04: cookies and INVALID_KE_PAYLOAD without end come to an end.
+func TestEndlessCookies(t *testing.T) {
+	p := puppetTo(t)
+	p.up()
+	for i := range 100 {
+		d, ok := p.take()
+		if !ok {
+			if i < 2 {
+				t.Fatalf("the gateway repeats %d times only", i)
+			}
+			return
+		}
+		h, _ := wire.ParseHeader(d.Data)
+		if h.SPIr != 0 {
+			t.Fatal("HD-02: SPIr in a repeated request")
+		}
+		b, _ := wire.AppendMessage(nil, h.Answer(), []wire.Payload{wire.NotifyStatus(ikev2.COOKIE, detBytes(20, byte(i)))})
+		p.raw(b)
+	}
+	t.Error("100 cookies, 100 repeats")
+}
+
+// KE-01, KE-02, KE-03: the responder wants another group; the whole proposal list is repeated unchanged.
+func TestInvalidKE(t *testing.T) {
+	two := plan.IKEProposal{Encr: []plan.Encr{gcm256}, PRF: []ikev2.PRFID{ikev2.PRF_HMAC_SHA2_256}, KE: []ikev2.KEID{ikev2.KE_CURVE25519, ikev2.KE_ECP256}}
+	w, a, b := pair(t, func(end int, c *plan.Connection) {
+		c.Proposals = []plan.IKEProposal{two}
+		if end == 1 {
+			c.Proposals[0].KE = []ikev2.KEID{ikev2.KE_ECP256}
+		}
+	})
+	w.raise(a, b)
+	w.one(a, b, "net")
+	req, resp := sent(w.seen, a, ikev2.IKE_SA_INIT, false), sent(w.seen, b, ikev2.IKE_SA_INIT, true)
+	if len(req) != 2 || len(resp) != 2 {
+		t.Fatal(w.history(10))
+	}
+	m, _ := wire.ParseMessage(resp[0].data)
+	if n := wire.FindNotify(m.Payloads, ikev2.INVALID_KE_PAYLOAD); n == nil || !bytes.Equal(n.Data, binary.BigEndian.AppendUint16(nil, uint16(ikev2.KE_ECP256))) {
+		t.Errorf("%s", wire.Summary(m.Payloads))
+	}
+	x, _ := wire.ParseMessage(req[0].data)
+	y, _ := wire.ParseMessage(req[1].data)
+	sx, _ := wire.Find[*wire.SA](x.Payloads).AppendBody(nil)
+	sy, _ := wire.Find[*wire.SA](y.Payloads).AppendBody(nil)
+	if !bytes.Equal(sx, sy) {
+		t.Error("KE-03: the proposals changed")
+	}
+}
+
+// KE-02: a group that was not offered, or the one just sent, is not followed.
+func TestInvalidKENotFollowed(t *testing.T) {
+	for _, group := range []ikev2.KEID{ikev2.KE_MODP768, ikev2.KE_CURVE25519} {
+		p := puppetTo(t)
+		p.up()
+		d, _ := p.take()
+		h, _ := wire.ParseHeader(d.Data)
+		b, _ := wire.AppendMessage(nil, h.Answer(), []wire.Payload{wire.NotifyInvalidKE(group)})
+		p.raw(b)
+		for _, d2 := range p.mail {
+			if !bytes.Equal(d.Data, d2.Data) {
+				t.Errorf("group %v: the gateway changes its request", group)
+			}
+		}
+	}
+}
+
+// CK-07: cookie, then INVALID_KE_PAYLOAD: the retry carries the new KE and the cookie.
+func TestCookieThenInvalidKE(t *testing.T) {
+	p := puppetTo(t, func(c *plan.Connection) {
+		c.Proposals[0].KE = []ikev2.KEID{ikev2.KE_CURVE25519, ikev2.KE_ECP256}
+	})
+	p.up()
+	// --> IKE_SA_INIT, <-- N(COOKIE), --> N(COOKIE) …, <-- N(INVALID_KE_PAYLOAD), --> N(COOKIE), KE of the other group
+	h := p.clear("request").Header
+	b, _ := wire.AppendMessage(nil, h.Answer(), []wire.Payload{wire.NotifyStatus(ikev2.COOKIE, []byte("biscuit"))})
+	p.raw(b)
+	_ = p.clear("with cookie")
+	b, _ = wire.AppendMessage(nil, h.Answer(), []wire.Payload{wire.NotifyInvalidKE(ikev2.KE_ECP256)})
+	p.raw(b)
+	m := p.clear("with the other group")
+	if c := wire.FindNotify(m.Payloads, ikev2.COOKIE); c == nil || string(c.Data) != "biscuit" {
+		t.Errorf("the cookie is gone: %s", wire.Summary(m.Payloads))
+	}
+	if k := wire.Find[*wire.KE](m.Payloads); k.Method != ikev2.KE_ECP256 {
+		t.Errorf("KE of %v", k.Method)
+	}
+}
+
+// IN-16: nothing fits. The responder says so and keeps nothing; status on both sides shows both lists and the line of policy.
+func TestNoProposalChosen(t *testing.T) {
+	w, a, b := pair(t, func(end int, c *plan.Connection) {
+		if end == 1 {
+			c.Proposals = []plan.IKEProposal{{Encr: []plan.Encr{chacha}, PRF: []ikev2.PRFID{ikev2.PRF_HMAC_SHA2_512}, KE: []ikev2.KEID{ikev2.KE_ECP521}}}
+		}
+	})
+	req := a.control("up", "ab", "", false, true)
+	w.until(5*time.Minute, "up has failed", func() bool { return a.done[req] != "" })
+	for _, n := range []*node{a, b} {
+		pr := n.status("ab").Problem
+		if pr == nil || pr.Code != "no-proposal-chosen" || len(pr.Ours) == 0 || pr.Policy != "policy.cue:10:2" || pr.Hint == "" {
+			t.Errorf("%s: problem %+v", n.name, pr)
+		}
+	}
+	if pr := b.status("ab").Problem; pr != nil && len(pr.Theirs) == 0 {
+		t.Errorf("b does not show what a offered: %+v", pr)
+	}
+	if n := b.eng.Status(w.now).HalfOpen; n != 0 {
+		t.Errorf("%d half-open", n)
+	}
+}
+
+// IN-17, ER-01: a forged error does not end the negotiation; the true answer still counts.
+func TestForgedErrorInInit(t *testing.T) {
+	p := puppetTo(t)
+	p.up()
+	d, _ := p.take()
+	h, _ := wire.ParseHeader(d.Data)
+	for _, n := range []ikev2.NotifyType{ikev2.NO_PROPOSAL_CHOSEN, ikev2.INVALID_SYNTAX, ikev2.AUTHENTICATION_FAILED, ikev2.NotifyType(9999)} {
+		b, _ := wire.AppendMessage(nil, h.Answer(), []wire.Payload{wire.NotifyStatus(n, nil)})
+		p.raw(b)
+	}
+	p.mail = append([]simnetDatagram{d}, p.mail...)
+	p.respondInit()
+	p.hear(ikev2.IKE_AUTH)
+}
+
+// IN-10, IN-12, IN-13, IN-14, IN-15: what a responder takes of proposals of every kind.
+func TestResponderChooses(t *testing.T) {
+	base := ikeTransforms()
+	with := func(ts ...wire.Transform) []wire.Transform { return append(append([]wire.Transform{}, base...), ts...) }
+	for _, c := range []struct {
+		name   string
+		first  []wire.Transform
+		proto  ikev2.ProtocolID
+		chosen uint8
+	}{
+		{"plain", base, ikev2.ProtocolIKE, 1},
+		{"unknown transform type", with(wire.Transform{Type: 241, ID: 1}), ikev2.ProtocolIKE, 2},
+		{"unknown transform beside a known one", with(wire.Transform{Type: ikev2.TransformENCR, ID: 999, KeyBits: 128}), ikev2.ProtocolIKE, 1},
+		{"no PRF", []wire.Transform{base[0], base[2]}, ikev2.ProtocolIKE, 2},
+		{"no KE", base[:2], ikev2.ProtocolIKE, 2},
+		{"AES without key length", []wire.Transform{{Type: ikev2.TransformENCR, ID: uint16(ikev2.ENCR_AES_GCM_16)}, base[1], base[2]}, ikev2.ProtocolIKE, 2},
+		{"PRF with key length", []wire.Transform{base[0], {Type: ikev2.TransformPRF, ID: uint16(ikev2.PRF_HMAC_SHA2_256), KeyBits: 256}, base[2]}, ikev2.ProtocolIKE, 2},
+		{"unknown attribute", []wire.Transform{{Type: ikev2.TransformENCR, ID: uint16(ikev2.ENCR_AES_GCM_16), KeyBits: 256, Unknown: []byte{0x80, 99, 0, 1}}, base[1], base[2]}, ikev2.ProtocolIKE, 2},
+		{"AEAD with HMAC", with(wire.Transform{Type: ikev2.TransformINTEG, ID: uint16(ikev2.AUTH_HMAC_SHA2_256_128)}), ikev2.ProtocolIKE, 2},
+		{"AEAD with integrity NONE", with(wire.Transform{Type: ikev2.TransformINTEG, ID: 0}), ikev2.ProtocolIKE, 1},
+		{"AES-CBC with integrity NONE", []wire.Transform{{Type: ikev2.TransformENCR, ID: uint16(ikev2.ENCR_AES_CBC), KeyBits: 128}, base[1], base[2], {Type: ikev2.TransformINTEG, ID: 0}}, ikev2.ProtocolIKE, 2},
+		{"ESP", base, ikev2.ProtocolESP, 2},
+		{"additional key exchange without IKE_INTERMEDIATE", with(wire.Transform{Type: ikev2.TransformADDKE1, ID: uint16(ikev2.KE_MLKEM768)}), ikev2.ProtocolIKE, 2},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := puppetTo(t)
+			p.initiator = true
+			ke := p.generate(p.chosen.KE)
+			sa := &wire.SA{Proposals: []wire.Proposal{{Number: 1, Protocol: c.proto, Transforms: c.first}, {Number: 2, Protocol: ikev2.ProtocolIKE, Transforms: base}}}
+			p.initI = p.initRequest(sa, &wire.KE{Method: p.chosen.KE, Data: ke.Public}, &wire.Nonce{Data: p.ni})
+			p.raw(p.initI)
+			m := p.accept(ke)
+			got := wire.Find[*wire.SA](m.Payloads)
+			if len(got.Proposals) != 1 || got.Proposals[0].Number != c.chosen || len(got.Proposals[0].SPI) != 0 {
+				t.Fatalf("chose %+v, want %d", got.Proposals, c.chosen)
+			}
+			types := map[ikev2.TransformType]int{}
+			for _, tr := range got.Proposals[0].Transforms {
+				types[tr.Type]++
+			}
+			for typ, n := range types {
+				if n != 1 {
+					t.Errorf("%d transforms of type %v", n, typ)
+				}
+			}
+			p.ask(ikev2.IKE_AUTH, p.authRequest("a shared secret")...)
+			if p.sas() != 1 {
+				t.Error("no IKE SA")
+			}
+		})
+	}
+}
+
+// IN-11: a choice that was not offered ends the negotiation.
+func TestInitiatorChecksChoice(t *testing.T) {
+	base := ikeTransforms()
+	for name, prop := range map[string]wire.Proposal{
+		"proposal 7":      {Number: 7, Protocol: ikev2.ProtocolIKE, Transforms: base},
+		"another cipher":  {Number: 1, Protocol: ikev2.ProtocolIKE, Transforms: []wire.Transform{{Type: ikev2.TransformENCR, ID: uint16(ikev2.ENCR_AES_GCM_16), KeyBits: 128}, base[1], base[2]}},
+		"two ciphers":     {Number: 1, Protocol: ikev2.ProtocolIKE, Transforms: append([]wire.Transform{base[0]}, base...)},
+		"no PRF":          {Number: 1, Protocol: ikev2.ProtocolIKE, Transforms: []wire.Transform{base[0], base[2]}},
+		"protocol ESP":    {Number: 1, Protocol: ikev2.ProtocolESP, Transforms: base},
+		"a type too many": {Number: 1, Protocol: ikev2.ProtocolIKE, Transforms: append([]wire.Transform{{Type: ikev2.TransformADDKE1, ID: uint16(ikev2.KE_MLKEM768)}}, base...)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := puppetTo(t)
+			p.up()
+			m := p.clear("request")
+			ke := p.generate(p.chosen.KE)
+			h := m.Header.Answer()
+			h.SPIr = 99
+			b, err := wire.AppendMessage(nil, h, []wire.Payload{&wire.SA{Proposals: []wire.Proposal{prop}}, &wire.KE{Method: p.chosen.KE, Data: ke.Public}, &wire.Nonce{Data: p.nr}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.raw(b)
+			p.w.run(200 * time.Millisecond)
+			for _, d := range p.mail {
+				if h, _ := wire.ParseHeader(d.Data); h.Exchange != ikev2.IKE_SA_INIT {
+					t.Errorf("the gateway goes on with %v", h.Exchange)
+				}
+			}
+			if p.sas() != 0 && p.n.status("ab").SAs[0].State == "established" {
+				t.Error("established")
+			}
+		})
+	}
+}
+
+// IN-07, IN-08, IN-01, IN-02, HD-01, HD-02, HD-05, HD-06, HD-09, HD-11: what no IKE_SA_INIT may be.
+func TestBadInitRequests(t *testing.T) {
+	p := puppetTo(t)
+	ke := p.generate(p.chosen.KE)
+	good := p.initRequest(ikeSA(), &wire.KE{Method: p.chosen.KE, Data: ke.Public}, &wire.Nonce{Data: p.ni})
+	change := func(f func(b []byte)) []byte {
+		b := bytes.Clone(good)
+		f(b)
+		return b
+	}
+	for _, c := range []struct {
+		name   string
+		b      []byte
+		answer ikev2.NotifyType // 0: silence
+		maybe  bool             // silence will do too
+	}{
+		{"SPIi zero", change(func(b []byte) { clear(b[:8]) }), 0, false},
+		{"SPIr not zero", change(func(b []byte) { b[15] = 1 }), 0, true},
+		{"major version 3", change(func(b []byte) { b[17] = 0x30 }), ikev2.INVALID_MAJOR_VERSION, false},
+		{"major version 3, response", change(func(b []byte) { b[17] = 0x30; b[19] = 0x28 }), 0, false},
+		{"IKEv1", change(func(b []byte) { b[17] = 0x10 }), 0, false},
+		{"response", change(func(b []byte) { b[19] = 0x20 }), 0, false},
+		{"length one more", change(func(b []byte) { b[27]++ }), 0, false},
+		{"length one less", change(func(b []byte) { b[27]-- }), 0, false},
+		{"no nonce", p.initRequest(ikeSA(), &wire.KE{Method: p.chosen.KE, Data: ke.Public}), ikev2.INVALID_SYNTAX, true},
+		{"unknown critical payload", p.initRequest(ikeSA(), &wire.KE{Method: p.chosen.KE, Data: ke.Public}, &wire.Nonce{Data: p.ni}, &wire.Unknown{Kind: 200, Critical: true}), ikev2.UNSUPPORTED_CRITICAL_PAYLOAD, false},
+		{"x25519 of zeros", p.initRequest(ikeSA(), &wire.KE{Method: p.chosen.KE, Data: make([]byte, 32)}, &wire.Nonce{Data: p.ni}), ikev2.INVALID_SYNTAX, true},
+		{"x25519 of 31 octets", p.initRequest(ikeSA(), &wire.KE{Method: p.chosen.KE, Data: ke.Public[:31]}, &wire.Nonce{Data: p.ni}), ikev2.INVALID_SYNTAX, true},
+		{"CREATE_CHILD_SA", change(func(b []byte) { b[18] = byte(ikev2.CREATE_CHILD_SA) }), 0, true},
+	} {
+		p.mail = nil
+		p.raw(c.b)
+		d, ok := p.take()
+		if !ok {
+			if c.answer != 0 && !c.maybe {
+				t.Errorf("%s: silence", c.name)
+			}
+			continue
+		}
+		m, err := wire.ParseMessage(d.Data)
+		if err != nil || c.answer == 0 && !c.maybe || c.answer != 0 && wire.FindNotify(m.Payloads, c.answer) == nil || len(m.Payloads) != 1 {
+			t.Errorf("%s: answered with %v %s", c.name, m.Header.Exchange, wire.Summary(m.Payloads))
+		}
+		if !m.Header.Response || m.Header.Major != 2 {
+			t.Errorf("%s: header %+v", c.name, m.Header)
+		}
+	}
+	p.w.run(time.Minute)
+	if n := p.n.eng.Status(p.w.now).HalfOpen; n != 0 {
+		t.Errorf("%d half-open SAs stay", n)
+	}
+}
+
+// HD-04, HD-07, HD-12, HD-13, HD-14, HD-18: reserved bits, minor version, order, unknown payloads do not matter.
+func TestTolerance(t *testing.T) {
+	p := puppetTo(t)
+	p.initiator = true
+	ke := p.generate(p.chosen.KE)
+	p.initI = p.initRequest(&wire.VendorID{Data: []byte("somebody")}, &wire.Nonce{Data: p.ni}, &wire.Unknown{Kind: 127, Data: []byte{1}}, &wire.KE{Method: p.chosen.KE, Data: ke.Public}, ikeSA())
+	p.initI[17], p.initI[19] = 0x2f, p.initI[19]|0xd7 // minor version 15, all reserved flags
+	p.raw(p.initI)
+	m := p.accept(ke)
+	if m.Header.Minor != 0 {
+		t.Errorf("the response says version 2.%d", m.Header.Minor)
+	}
+	// --> IKE_AUTH, its payloads in reverse, with strangers between
+	ps := p.authRequest("a shared secret", &wire.Unknown{Kind: 255}, &wire.VendorID{Data: []byte("x")}, wire.NotifyStatus(40960, []byte("status nobody knows")))
+	for i, j := 0, len(ps)-1; i < j; i, j = i+1, j-1 {
+		ps[i], ps[j] = ps[j], ps[i]
+	}
+	got := p.ask(ikev2.IKE_AUTH, ps...)
+	if wire.Find[*wire.AUTH](got) == nil || wire.Find[*wire.SA](got) == nil {
+		t.Errorf("answer %s", wire.Summary(got))
+	}
+}
+
+// TR-13, TR-14: a repeated IKE_SA_INIT gets the same response; another with the same SPIi is another SA; a replay disturbs nothing.
+func TestRepeatedInit(t *testing.T) {
+	p := puppetTo(t)
+	ke := p.offer()
+	first, _ := p.take()
+	p.raw(p.initI)
+	again, ok := p.take()
+	if !ok || !bytes.Equal(first.Data, again.Data) {
+		t.Error("a retransmitted request does not get the stored response")
+	}
+	other := *p
+	other.local = netip.MustParseAddrPort(addrB + ":40000")
+	other.ni = detBytes(32, 0x55)
+	other.mail = nil
+	other.offer()
+	if d, ok := p.take(); !ok || bytes.Equal(d.Data, first.Data) || d.To.Port() != 40000 {
+		t.Error("TR-05: another peer with the same SPI is not answered")
+	}
+	p.mail = append(p.mail, first)
+	p.accept(ke)
+	p.ask(ikev2.IKE_AUTH, p.authRequest("a shared secret")...)
+	p.raw(p.initI) // a replay
+	p.mail = nil
+	if got := p.ask(ikev2.INFORMATIONAL); len(got) != 0 {
+		t.Errorf("liveness after the replay: %s", wire.Summary(got))
+	}
+}
+
+// HD-21: half-open SAs are bounded and go away.
+func TestHalfOpenBound(t *testing.T) {
+	p := puppetTo(t)
+	p.n.limits = engine.Limits{CookieThreshold: 1 << 20, MaxHalfOpen: 10}
+	p.n.boot()
+	for i := range 50 {
+		p.spiI = uint64(i + 1)
+		p.offer()
+	}
+	if n := p.n.eng.Status(p.w.now).HalfOpen; n > 10 || n == 0 {
+		t.Errorf("%d half-open SAs", n)
+	}
+	p.w.run(3 * time.Minute)
+	if n := p.n.eng.Status(p.w.now).HalfOpen; n != 0 {
+		t.Errorf("%d half-open SAs after three minutes", n)
+	}
+}
