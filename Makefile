@@ -48,7 +48,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	@FUZZTIME=$(FUZZTIME) test/report/fuzz
 
 golden: build ## rewrite the goldens
-	@go test -count=1 ./compiler/... ./internal/plan/... ./cmd/trike/... -update >/dev/null
+	@go test -count=1 ./compiler ./internal/plan ./cmd/trike -update >/dev/null
 
 generate: ## rewrite generated files
 	@go generate ./...
