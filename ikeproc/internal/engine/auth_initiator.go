@@ -96,6 +96,7 @@ func (e *Engine) authResponse(sa *ikeSA, r reply) {
 			return
 		}
 		sa.grant, sa.peerID = v.Grants[0], m.PeerID
+		sa.conn.problem = nil
 		e.establish(sa)
 		e.firstChild(sa, r)
 	})
@@ -128,6 +129,7 @@ func (e *Engine) authRefused(sa *ikeSA, n *wire.Notify) {
 // firstChild takes the child that came with IKE_AUTH. That it was refused leaves the IKE SA up (RFC 7296 section 1.2).
 func (e *Engine) firstChild(sa *ikeSA, r reply) {
 	n := sa.setup.child
+	n.ni, n.nr = sa.setup.nonceI, sa.setup.nonceR // RFC 7296 section 2.17
 	sa.setup = nil
 	if r.shape == wire.AuthDoneNoChild {
 		e.childRefused(sa, n, wire.FindError(r.ps))

@@ -53,6 +53,7 @@ func (e *Engine) authRequest(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
 			return
 		}
 		sa.conn, sa.grant, sa.peerID = c, v.Grants[0], m.PeerID
+		c.problem = nil
 		c.sas = append(c.sas, sa)
 		e.signAnswer(sa, shape, ps)
 	})
@@ -116,11 +117,11 @@ func (e *Engine) authAnswer(sa *ikeSA, ps, out []wire.Payload) {
 	if !e.answer(sa, ikev2.IKE_AUTH, out...) {
 		return
 	}
-	e.establish(sa)
 	sa.setup = nil
 	if wire.FindNotify(ps, ikev2.INITIAL_CONTACT) != nil {
-		e.initialContact(sa)
+		e.initialContact(sa) // first: what the peer has forgotten needs no Delete
 	}
+	e.establish(sa)
 	e.createWanted(sa)
 }
 

@@ -50,6 +50,7 @@ type childNegotiation struct {
 	initiator     bool // of this exchange
 	offers        []offer
 	spiIn, spiOut uint32
+	offered       uint32 // spiIn as the peer has heard it
 	ni, nr        []byte
 	chosen        pick
 	method        ikev2.KEID
@@ -68,7 +69,7 @@ func (e *Engine) reserveSPI(sa *ikeSA, n *childNegotiation, then func(problem st
 	e.askXFRM(sa, m, &m.Req, func(answer msg.Message) {
 		switch a := answer.(type) {
 		case *msg.SPI:
-			if n.spiIn = a.SPI; a.SPI == 0 {
+			if n.spiIn, n.offered = a.SPI, a.SPI; a.SPI == 0 {
 				then(a.Error)
 				return
 			}
@@ -155,6 +156,7 @@ func (e *Engine) install(sa *ikeSA, n *childNegotiation, later bool, then func(c
 			return
 		}
 		n.done = true
+		sa.refusals = 0
 		closeResult(n.private)
 		closeAll(n.shared)
 		e.adoptChild(sa, ch)
@@ -217,7 +219,7 @@ func (e *Engine) dropChildren(sa *ikeSA) {
 	sa.children = nil
 	if sa.conn != nil {
 		for _, ch := range lost {
-			if ch.state != childDeleting && sa.conn.cfg.DPD.Restart && sa.conn.child(ch.cfg.Name) != nil && ch.old == nil {
+			if ch.state != childDeleting && sa.conn.child(ch.cfg.Name) != nil && !contains(sa.lost, ch.cfg.Name) {
 				sa.lost = append(sa.lost, ch.cfg.Name)
 			}
 		}

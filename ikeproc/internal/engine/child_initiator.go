@@ -127,6 +127,7 @@ func (e *Engine) childResponse(sa *ikeSA, n *childNegotiation, r reply) {
 // childAnswer checks the responder's choice, finishes the key exchanges and installs. then is called at the end, however it ends.
 func (e *Engine) childAnswer(sa *ikeSA, n *childNegotiation, ps []wire.Payload, then func()) {
 	fail := func(text string) {
+		e.disown(sa, n)
 		e.childFailed(sa, n, status.Problem{Code: "bad-answer", Text: fmt.Sprintf("%s answered child %s with nonsense: %s", sa.remote, n.cfg.Name, text)})
 	}
 	answer := wire.Find[*wire.SA](ps)
@@ -154,6 +155,7 @@ func (e *Engine) childAnswer(sa *ikeSA, n *childNegotiation, ps []wire.Payload, 
 	finish := func() {
 		e.install(sa, n, false, func(ch *childSA, problem string) {
 			if problem != "" {
+				e.disown(sa, n)
 				e.childFailed(sa, n, status.Problem{Code: "install", Text: fmt.Sprintf("child %s was not installed: %s", n.cfg.Name, problem)})
 				return
 			}
@@ -228,8 +230,22 @@ func (e *Engine) childRefused(sa *ikeSA, n *childNegotiation, refusal *wire.Noti
 		p.Ours = append(append(describeTS(local), "to"), describeTS(remote)...)
 		p.Theirs, p.Hint = []string{"not told; the peer's own log has them"}, "compare the networks of both sides"
 	case ikev2.TEMPORARY_FAILURE:
-		e.again(sa, n, 2*time.Second)
+		if sa.patience() {
+			e.again(sa, n, sa.busyFor())
+			return
+		}
+		e.releaseChild(n)
+		sa.making = nil
+		e.deleteIKE(sa, "the peer has been busy for minutes: the two ends no longer agree on what there is", true)
 		return
+	case ikev2.NO_ADDITIONAL_SAS:
+		p.Hint = "the peer takes no more children on this IKE SA"
+		if n.old != nil && !sa.patience() {
+			// CC-07: a peer without CREATE_CHILD_SA: everything anew before the old pair's time is over.
+			e.childFailed(sa, n, p)
+			e.deleteIKE(sa, "the peer does not rekey children", true)
+			return
+		}
 	case ikev2.CHILD_SA_NOT_FOUND:
 		if n.old != nil { // the peer has lost it: begin afresh (RFC 7296 section 2.25)
 			old, name := n.old, n.cfg.Name
@@ -252,6 +268,17 @@ func (e *Engine) offersKE(n *childNegotiation, method ikev2.KEID) bool {
 		}
 	}
 	return false
+}
+
+// disown tells the peer to drop what it made for an exchange that failed on our side after its answer (ER-07). The inbound SPI names it.
+func (e *Engine) disown(sa *ikeSA, n *childNegotiation) {
+	spi := n.offered
+	if spi == 0 {
+		return
+	}
+	e.enqueue(sa, "", func() bool {
+		return e.ask(sa, ikev2.INFORMATIONAL, []wire.Payload{&wire.Delete{Protocol: ikev2.ProtocolESP, SPIs: []uint32{spi}}}, func(reply) {}, nil)
+	})
 }
 
 // again tries later what the peer could not do just now.

@@ -136,6 +136,9 @@ func (e *Engine) chooseChild(sa *ikeSA, n *childNegotiation, ps []wire.Payload, 
 	if best < 0 {
 		p := status.Problem{Code: "ts-unacceptable", Text: "no child of the connection has selectors in common with what the peer wants",
 			Theirs: append(append(describeTS(theirLocal), "to"), describeTS(theirRemote)...), Hint: "compare the networks and the mode of both sides"}
+		if len(c.cfg.Children) == 1 {
+			p.Policy = e.place(c.cfg.Children[0].Pos)
+		}
 		for i := range c.cfg.Children {
 			try := childNegotiation{cfg: c.cfg.Children[i]}
 			l, r := try.ownSelectors(sa)
@@ -194,7 +197,7 @@ func (e *Engine) childRespond(sa *ikeSA, n *childNegotiation, inAuth bool, ke []
 	}
 	install(func(problem string) {
 		if problem != "" {
-			refuse(ikev2.TEMPORARY_FAILURE, status.Problem{Code: "install", Text: fmt.Sprintf("child %s was not installed: %s", n.cfg.Name, problem), Policy: e.place(n.cfg.Pos)})
+			refuse(ikev2.NO_ADDITIONAL_SAS, status.Problem{Code: "install", Text: fmt.Sprintf("child %s was not installed: %s", n.cfg.Name, problem), Policy: e.place(n.cfg.Pos)})
 			return
 		}
 		respond(out)

@@ -160,9 +160,14 @@ func (e *Engine) childUp(c *conn, name string) {
 	e.settle(c)
 }
 
-// dead ends an IKE SA that failed: its children leave the datapath, and what the plan wants up is begun again. The policies stay, so nothing
-// leaves in clear.
-func (e *Engine) dead(sa *ikeSA, why string) {
+// dead ends an IKE SA that failed: its children leave the datapath, and what the plan wants up, or what was up where the plan says so, is begun
+// again. The policies stay, so nothing leaves in clear.
+func (e *Engine) dead(sa *ikeSA, why string) { e.end(sa, why, true) }
+
+// longLife is how long an IKE SA must have stood for its end to be no failure of the attempt that made it.
+const longLife = time.Minute
+
+func (e *Engine) end(sa *ikeSA, why string, again bool) {
 	if sa.closed {
 		return
 	}
@@ -175,9 +180,15 @@ func (e *Engine) dead(sa *ikeSA, why string) {
 	}
 	if was >= stateUp {
 		e.log(status.Event{Level: "warn", Event: "ike-down", Connection: c.cfg.Name, Peer: sa.remote.String(), Text: why})
+		if e.now.Sub(sa.established) < longLife && c.usable() == nil {
+			e.failed(c)
+			return
+		}
 		c.failures = 0
-		for _, name := range sa.lost {
-			c.want[name] = true
+		if again && c.cfg.DPD.Restart {
+			for _, name := range sa.lost {
+				c.want[name] = true
+			}
 		}
 		e.lost(c)
 		return

@@ -60,7 +60,7 @@ func (e *Engine) controlDone(req uint64, failure string) {
 }
 
 func (e *Engine) up(c *conn, op *operation, child string) {
-	c.held = false
+	c.held, c.failures = false, 0
 	for i := range c.cfg.Children {
 		if name := c.cfg.Children[i].Name; child == "" || child == name {
 			op.names = append(op.names, name)

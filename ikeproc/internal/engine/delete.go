@@ -45,6 +45,7 @@ func (e *Engine) deleteIKE(sa *ikeSA, why string, restart bool) {
 		e.close(sa)
 		return
 	}
+	was := sa.state
 	sa.state, sa.why = stateDeleting, why
 	sa.timers.rekey.stop()
 	sa.timers.hard.stop()
@@ -61,7 +62,9 @@ func (e *Engine) deleteIKE(sa *ikeSA, why string, restart bool) {
 		again := restart
 		e.dropChildren(sa)
 		e.close(sa)
-		e.log(status.Event{Level: "info", Event: "ike-down", Connection: c.cfg.Name, Peer: sa.remote.String(), Text: why})
+		if was == stateUp {
+			e.log(status.Event{Level: "info", Event: "ike-down", Connection: c.cfg.Name, Peer: sa.remote.String(), Text: why})
+		}
 		if again {
 			for _, name := range sa.lost {
 				c.want[name] = true
@@ -70,6 +73,7 @@ func (e *Engine) deleteIKE(sa *ikeSA, why string, restart bool) {
 		if again || len(c.sas) == 0 {
 			e.lost(c)
 		}
+		e.settle(c)
 	}
 	sa.queue = []task{{"delete IKE", func() bool {
 		return e.ask(sa, ikev2.INFORMATIONAL, []wire.Payload{&wire.Delete{Protocol: ikev2.ProtocolIKE}}, func(reply) { gone() }, gone)
@@ -112,7 +116,9 @@ func (e *Engine) infoRequest(sa *ikeSA, ps []wire.Payload) {
 		return
 	}
 	if n := wire.FindNotify(ps, ikev2.AUTHENTICATION_FAILED); n != nil {
-		e.dead(sa, "the peer says that we did not authenticate")
+		e.problem(sa.conn, sa, status.Problem{Code: "authentication-failed", Text: fmt.Sprintf("AUTHENTICATION_FAILED: %s does not accept that we are who we say", sa.remote),
+			Hint: "compare the identities and the pre-shared key on both sides; the peer's log says which it missed"})
+		e.end(sa, "the peer says that we did not authenticate", false)
 		return
 	}
 	e.next(sa)

@@ -25,11 +25,16 @@ func (e *Engine) establish(sa *ikeSA) {
 		sa.before = nil
 	}
 	c := sa.conn
-	c.failures, c.problem = 0, nil
 	c.retry.stop()
 	e.log(status.Event{Level: "info", Event: "ike-up", Connection: c.cfg.Name, Peer: sa.remote.String(),
 		Text: fmt.Sprintf("IKE SA with %s established, %s", textID(sa.peerID), sa.suite)})
 	e.live1(sa)
+	// The peer was faster: our own attempt, of which it has nothing yet but a half-open SA, has no purpose any more.
+	for _, o := range append([]*ikeSA(nil), c.sas...) {
+		if o != sa && o.initiator && o.state == stateInit {
+			e.close(o)
+		}
+	}
 	e.unique(sa)
 }
 

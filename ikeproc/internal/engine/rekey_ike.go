@@ -132,6 +132,7 @@ func (e *Engine) successor(sa *ikeSA, initiator bool, spiI, spiR uint64, chosen 
 	if err := next.setKeys(e, keys); err != nil {
 		return nil, err
 	}
+	sa.refusals = 0
 	e.sas[next.ownSPI()] = next
 	sa.conn.sas = append(sa.conn.sas, next)
 	e.live1(next)
@@ -202,11 +203,16 @@ func (e *Engine) rekeyRefused(sa *ikeSA, n *wire.Notify) {
 			}
 		}
 	}
-	gap := time.Minute
-	if n.Type == ikev2.TEMPORARY_FAILURE {
-		gap = 2 * time.Second
+	if r.theirs == nil || r.theirs.closed {
+		// CC-07: a peer without CREATE_CHILD_SA, or one that has been busy for too long, gets a new IKE SA from scratch.
+		if !sa.patience() {
+			r.close()
+			sa.rekey = nil
+			e.deleteIKE(sa, fmt.Sprintf("the peer does not rekey the IKE SA: %v", n.Type), true)
+			return
+		}
 	}
-	e.rekeyFailed(sa, n.Type.String(), gap)
+	e.rekeyFailed(sa, n.Type.String(), sa.busyFor())
 }
 
 // rekeyFailed lets the old SA go on, or the peer's successor if there is one, and tries again later.

@@ -126,7 +126,7 @@ func (e *Engine) unanswered(sa *ikeSA, r *request) {
 // noAnswer: the peer is dead (RFC 7296 section 2.4).
 func (e *Engine) noAnswer(sa *ikeSA, r *request) {
 	why := fmt.Sprintf("%s did not answer %s after %d retransmissions", sa.remote, r.exchange, r.tries)
-	if c := sa.conn; c != nil {
+	if c := sa.conn; c != nil && (sa.state >= stateUp || c.usable() == nil) {
 		e.problem(c, sa, status.Problem{Code: "no-answer", Text: why,
 			Hint: "is the peer up, is UDP 500 and 4500 let through both ways, and does it know this gateway's address?"})
 	}

@@ -63,6 +63,7 @@ type ikeSA struct {
 	making         *childNegotiation    // ours
 	answeringChild *childNegotiation    // the peer's
 	lost           []string             // children that went with it and are wanted back
+	refusals       int                  // TEMPORARY_FAILURE in a row
 	refused        bool                 // kept only to repeat a refusal
 	half           bool                 // counted in Engine.half
 	key            initKey
@@ -160,6 +161,8 @@ func (e *Engine) close(sa *ikeSA) {
 	if sa.setup != nil {
 		e.releaseChild(sa.setup.child)
 	}
+	e.releaseChild(sa.making)
+	e.releaseChild(sa.answeringChild)
 	e.releaseChild(sa.making)
 	e.releaseChild(sa.answeringChild)
 	if sa.rekey != nil {

@@ -115,7 +115,7 @@ func TestSuites(t *testing.T) {
 
 // IM-01, IM-02, MK-03, MK-04: a hybrid suite takes one IKE_INTERMEDIATE with ID 1, and IKE_AUTH has ID 2.
 func TestIntermediate(t *testing.T) {
-	w, a, b := pair(t, func(_ int, c *plan.Connection) { c.Proposals = []plan.IKEProposal{hybrid, classic} })
+	w, a, b := pair(t, func(_ int, c *plan.Connection) { c.Proposals, c.FragmentSize = []plan.IKEProposal{hybrid, classic}, 576 })
 	w.raise(a, b)
 	var order []string
 	for _, p := range w.seen {
@@ -131,13 +131,13 @@ func TestIntermediate(t *testing.T) {
 			t.Errorf("IKE_AUTH has ID %d", p.h.MessageID)
 		}
 	}
-	// FR-01: an ML-KEM-768 key and more does not fit 1280 octets: fragments, none too long.
+	// FR-01: an ML-KEM-768 key and more does not fit 576 octets: fragments, none too long.
 	fragments := 0
 	for _, p := range w.seen {
 		if p.h.NextPayload == ikev2.PayloadSKF {
 			fragments++
 		}
-		if p.h.Exchange != ikev2.IKE_SA_INIT && len(p.data)+28 > 1280 {
+		if p.h.Exchange != ikev2.IKE_SA_INIT && len(p.data)+28 > 576 {
 			t.Errorf("FR-09: %v is too long", p)
 		}
 	}

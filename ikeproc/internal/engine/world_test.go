@@ -499,7 +499,7 @@ func (w *world) one(a, b *node, child string) {
 			w.t.Fatalf("%s has %d pairs for %s\n%s", n.name, len(ps), child, w.history(30))
 		}
 		if len(n.path.reserved) != 0 {
-			w.t.Fatalf("%s has SPIs reserved that nobody uses: %v", n.name, n.path.reserved)
+			w.t.Fatalf("%s has SPIs reserved that nobody uses: %v\n%s", n.name, n.path.reserved, w.history(30))
 		}
 	}
 }
