@@ -2,12 +2,10 @@ package engine
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
-	"github.com/trike-ipsec/trike/internal/status"
 )
 
 // operation is an operator's wish that waits for its end.
@@ -196,27 +194,7 @@ func (e *Engine) problemText(c *conn, otherwise string) string {
 	if c.problem == nil {
 		return otherwise
 	}
-	return TextOf(*c.problem)
-}
-
-// TextOf writes a problem as people read it: what happened, both sides' lists, the line of policy, what to do.
-func TextOf(p status.Problem) string {
-	var b strings.Builder
-	b.WriteString(p.Text)
-	list := func(name string, lines []string) {
-		if len(lines) > 0 {
-			fmt.Fprintf(&b, "\n  %s:\n    %s", name, strings.Join(lines, "\n    "))
-		}
-	}
-	list("ours", p.Ours)
-	list("theirs", p.Theirs)
-	if p.Policy != "" {
-		fmt.Fprintf(&b, "\n  policy: %s", p.Policy)
-	}
-	if p.Hint != "" {
-		fmt.Fprintf(&b, "\n  hint: %s", p.Hint)
-	}
-	return b.String()
+	return c.problem.Story()
 }
 
 // acquire: a packet wants a child that has no SA (RFC 4301 section 4.4.1).

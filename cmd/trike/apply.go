@@ -1,0 +1,86 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/trike-ipsec/trike/internal/control"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/urfave/cli/v2"
+)
+
+func applyCommand() *cli.Command {
+	return &cli.Command{
+		Name: "apply", Usage: "put a plan, or what a policy compiles to, in force on the running gateway: all of it or nothing", ArgsUsage: "PLANFILE | POLICYDIR",
+		Flags: []cli.Flag{controlFlag(), &cli.StringFlag{Name: "gateway", Usage: "the `NAME` in the policy of the gateway that this is"},
+			&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "CUE tag `NAME=VALUE` for the policy"},
+			&cli.BoolFlag{Name: "json", Usage: "what changed, for programs"}},
+		Action: func(c *cli.Context) error {
+			source, err := oneArgument(c, "PLANFILE or POLICYDIR")
+			if err != nil {
+				return err
+			}
+			body, err := planOf(c, source)
+			if err != nil {
+				return err
+			}
+			r, err := askWith(c, control.Request{Verb: control.Apply}, body)
+			if err != nil {
+				return failed(err)
+			}
+			if r.Applied == nil {
+				return cli.Exit("trike: the gateway answered without saying what it applied", 2)
+			}
+			if c.Bool("json") {
+				return json.NewEncoder(c.App.Writer).Encode(r.Applied)
+			}
+			showApplied(c.App.Writer, r.Applied)
+			return nil
+		},
+	}
+}
+
+// planOf reads a plan file, or compiles a policy directory for one gateway. A policy with a mistake never reaches the gateway.
+func planOf(c *cli.Context, source string) ([]byte, error) {
+	info, err := os.Stat(source)
+	if err != nil {
+		return nil, cli.Exit("trike: "+err.Error(), 2)
+	}
+	if info.IsDir() {
+		if c.String("gateway") == "" {
+			return nil, cli.Exit("trike: a policy may have several gateways: say which one this is with --gateway", 2)
+		}
+		return compileFor(c, source, c.String("gateway"))
+	}
+	if info.Size() > plan.MaxSize {
+		return nil, cli.Exit(fmt.Sprintf("trike: %s has %d octets, a plan has %d at most", source, info.Size(), plan.MaxSize), 2)
+	}
+	body, err := os.ReadFile(source)
+	if err != nil {
+		return nil, cli.Exit("trike: "+err.Error(), 2)
+	}
+	if _, err := plan.Decode(body); err != nil {
+		return nil, cli.Exit(fmt.Sprintf("trike: %s: %v", source, err), 1)
+	}
+	return body, nil
+}
+
+func showApplied(w io.Writer, a *control.Applied) {
+	if len(a.Changes) == 0 {
+		fmt.Fprintf(w, "plan %.12s was in force already\n", a.Hash)
+	} else {
+		fmt.Fprintf(w, "plan %.12s is in force (serial %d)\n", a.Hash, a.Serial)
+	}
+	for _, ch := range a.Changes {
+		name := ch.Name
+		if ch.Connection != "" {
+			name = ch.Connection + "/" + name
+		}
+		fmt.Fprintf(w, "  %-8s %s %s\n", ch.Kind, ch.Object, name)
+	}
+	for _, p := range a.Problems {
+		fmt.Fprintf(w, "  problem: %s\n", p)
+	}
+}

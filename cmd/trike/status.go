@@ -1,0 +1,142 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/trike-ipsec/trike/internal/control"
+	"github.com/trike-ipsec/trike/internal/status"
+	"github.com/urfave/cli/v2"
+)
+
+func statusCommand() *cli.Command {
+	return &cli.Command{
+		Name: "status", Usage: "tell how the running gateway stands", ArgsUsage: "[CONNECTION]",
+		Flags: []cli.Flag{controlFlag(), &cli.BoolFlag{Name: "json", Usage: "the whole document, for programs"}},
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 1 || strings.HasPrefix(c.Args().First(), "-") {
+				return cli.Exit("trike: status takes the name of one connection at most, after the flags", 2)
+			}
+			r, err := ask(c, control.Request{Verb: control.Status})
+			if err != nil {
+				return failed(err)
+			}
+			if r.Status == nil {
+				return cli.Exit("trike: the gateway answered without a status", 2)
+			}
+			if only := c.Args().First(); only != "" {
+				if err := keepConnection(r.Status, only); err != nil {
+					return cli.Exit("trike: "+err.Error(), 1)
+				}
+			}
+			if c.Bool("json") {
+				enc := json.NewEncoder(c.App.Writer)
+				enc.SetIndent("", "  ")
+				return enc.Encode(r.Status)
+			}
+			return showStatus(c.App.Writer, r.Status, time.Now())
+		},
+	}
+}
+
+func keepConnection(s *status.Gateway, name string) error {
+	for _, c := range s.IKE.Connections {
+		if c.Name == name {
+			s.IKE.Connections = []status.Connection{c}
+			return nil
+		}
+	}
+	return fmt.Errorf("no connection %q in the plan in force", name)
+}
+
+// showStatus writes the document for people: the gateway, its processes, a row a tunnel, then every problem in full.
+func showStatus(out io.Writer, s *status.Gateway, now time.Time) error {
+	fmt.Fprintf(out, "gateway %s, plan %.12s (serial %d), since %s\n", s.Gateway, s.PlanHash, s.Serial, ago(s.Since, now))
+	fmt.Fprintf(out, "datapath %s: %s\n", s.XFRM.Datapath, s.XFRM.Why)
+	var ps []string
+	for _, p := range s.Processes {
+		text := fmt.Sprintf("%s %s (pid %d, %s", p.Name, p.State, p.PID, ago(p.Since, now))
+		if p.Restarts > 0 {
+			text += fmt.Sprintf(", restarted %d times", p.Restarts)
+		}
+		ps = append(ps, text+")")
+	}
+	fmt.Fprintf(out, "%s\n\n", strings.Join(ps, ", "))
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "CONNECTION\tSTATE\tPEER\tSUITE\tREKEY IN\tTRAFFIC IN/OUT")
+	for _, c := range s.IKE.Connections {
+		rows(w, c, now)
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for _, c := range s.IKE.Connections {
+		if c.Problem != nil {
+			fmt.Fprintf(out, "\n%s, %s:\n  %s\n", c.Name, ago(c.Problem.Time, now), strings.ReplaceAll(c.Problem.Story(), "\n", "\n  "))
+		}
+	}
+	for _, p := range s.Auth.Problems {
+		fmt.Fprintf(out, "\n%s: %s\n  policy: %s\n", p.Connection, p.Text, p.Policy)
+	}
+	return nil
+}
+
+func rows(w io.Writer, c status.Connection, now time.Time) {
+	peer := c.Remote + " " + c.RemoteID
+	if len(c.SAs) == 0 {
+		fmt.Fprintf(w, "%s\t%s\t%s\t\t\t\n", c.Name, c.State, peer)
+	}
+	for _, sa := range c.SAs {
+		state := sa.State
+		if sa.NAT != "none" {
+			state += ", NAT " + sa.NAT
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s %s\t%s\t%s\t\n", c.Name, state, sa.Remote, sa.PeerID, sa.Suite, in(sa.RekeyAt, now))
+	}
+	for _, ch := range c.Children {
+		if len(ch.SAs) == 0 {
+			fmt.Fprintf(w, "  %s\t%s\t\t\t\t\n", ch.Name, ch.State)
+		}
+		for _, sa := range ch.SAs {
+			esp := "ESP"
+			if sa.Encap {
+				esp = "ESP in UDP"
+			}
+			fmt.Fprintf(w, "  %s\t%s\t%s → %s\t%s, %s %s\t%s\t%s / %s\n", ch.Name, ch.State, strings.Join(sa.TSLocal, ","), strings.Join(sa.TSRemote, ","),
+				sa.Suite, esp, sa.Mode, in(sa.RekeyAt, now), octets(sa.BytesIn), octets(sa.BytesOut))
+		}
+	}
+}
+
+func ago(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return now.Sub(t).Round(time.Second).String() + " ago"
+}
+
+func in(t, now time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.Sub(now).Round(time.Second).String()
+}
+
+func octets(n uint64) string {
+	const unit = 1024
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	value, suffix := float64(n), ""
+	for _, s := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if value /= unit; value < unit || s == "TiB" {
+			suffix = s
+			break
+		}
+	}
+	return fmt.Sprintf("%.1f %s", value, suffix)
+}
