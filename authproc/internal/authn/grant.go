@@ -1,0 +1,56 @@
+package authn
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/secret"
+)
+
+// Issuer makes grants. It has one user at a time.
+type Issuer struct {
+	key    secret.Bytes
+	serial uint64
+}
+
+// SetKey gives the issuer the key that it shares with xfrmproc, and takes it over.
+func (i *Issuer) SetKey(key secret.Bytes) {
+	i.key.Close()
+	i.key = key
+}
+
+// Close wipes the key.
+func (i *Issuer) Close() { i.key.Close() }
+
+// grant vouches for a peer. Serials rise also from one life of this process to the next, as time does.
+func (i *Issuer) grant(connection string, peer msg.ID, now time.Time) msg.Grant {
+	i.serial = max(i.serial+1, uint64(max(now.UnixNano(), 0)))
+	g := msg.Grant{Serial: i.serial, Connection: connection, PeerID: peer, Expiry: now.Unix() + GrantLife}
+	g.MAC = msg.MACGrant(i.key, g)
+	return g
+}
+
+// Renew extends a grant that is still true: ours, not run out, and for a connection that the plan still has with the same peer and a key that can be used. A key
+// whose octets changed does not end what was authenticated with the old ones: so keys can be changed without an outage.
+func (s *State) Renew(m *msg.Renew, issue *Issuer, now time.Time) *msg.Renewed {
+	g := m.Grant
+	fail := func(format string, args ...any) *msg.Renewed {
+		return &msg.Renewed{Req: m.Req, Error: fmt.Sprintf("connection %q: ", clip(g.Connection, 64)) + fmt.Sprintf(format, args...)}
+	}
+	if !msg.GrantMAC(issue.key, g) {
+		return fail("the grant is not ours")
+	}
+	c := s.conns[g.Connection]
+	switch {
+	case g.Expiry <= now.Unix():
+		return fail("the grant ran out %d s ago: the peer must authenticate again", now.Unix()-g.Expiry)
+	case c == nil:
+		return fail("the plan no longer has it")
+	case c.canon != canonical(g.PeerID):
+		return fail("the plan now wants the peer to be %s, and this one is %s", text(c.peer), text(g.PeerID))
+	case c.fault != "":
+		return fail("%s", c.fault)
+	}
+	return &msg.Renewed{Req: m.Req, Grant: issue.grant(c.name, g.PeerID, now)}
+}

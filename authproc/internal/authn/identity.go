@@ -1,0 +1,71 @@
+package authn
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
+)
+
+// wireID is an identity of the plan as an ID payload holds it (RFC 7296 section 3.5).
+func wireID(id plan.Identity) (msg.ID, error) {
+	out := msg.ID{Type: id.Type, Data: []byte(id.Data)}
+	switch id.Type {
+	case ikev2.ID_FQDN, ikev2.ID_RFC822_ADDR:
+	case ikev2.ID_IPV4_ADDR, ikev2.ID_IPV6_ADDR:
+		a, err := netip.ParseAddr(id.Data)
+		if err != nil || a.Zone() != "" || a.Is4() != (id.Type == ikev2.ID_IPV4_ADDR) {
+			return msg.ID{}, fmt.Errorf("%v %q is no such address", id.Type, id.Data)
+		}
+		out.Data = a.AsSlice()
+	case ikev2.ID_KEY_ID:
+		b, err := hex.DecodeString(id.Data)
+		if err != nil {
+			return msg.ID{}, fmt.Errorf("ID_KEY_ID %q is not hexadecimal", id.Data)
+		}
+		out.Data = b
+	default:
+		return msg.ID{}, fmt.Errorf("an identity of type %v is not served", id.Type)
+	}
+	if len(out.Data) == 0 || len(out.Data) > maxID {
+		return msg.ID{}, fmt.Errorf("%v of %d octets", id.Type, len(out.Data))
+	}
+	return out, nil
+}
+
+// canonical is equal for identities that mean the same: of one type, and the same octets; names as in DNS and mail without regard to ASCII case.
+func canonical(id msg.ID) string {
+	b := append([]byte{byte(id.Type)}, id.Data...)
+	if id.Type == ikev2.ID_FQDN || id.Type == ikev2.ID_RFC822_ADDR {
+		for i, c := range b[1:] {
+			if 'A' <= c && c <= 'Z' {
+				b[1+i] = c + 'a' - 'A'
+			}
+		}
+	}
+	return string(b)
+}
+
+// text writes an identity for the operator. What a peer sent is quoted and cut short.
+func text(id msg.ID) string {
+	switch id.Type {
+	case ikev2.ID_IPV4_ADDR, ikev2.ID_IPV6_ADDR:
+		if a, ok := netip.AddrFromSlice(id.Data); ok {
+			return a.String()
+		}
+	case ikev2.ID_FQDN, ikev2.ID_RFC822_ADDR:
+		return fmt.Sprintf("%q", clip(string(id.Data), 128))
+	}
+	return fmt.Sprintf("%v %s", id.Type, clip(hex.EncodeToString(id.Data), 128))
+}
+
+func clip(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:n], "") + "…"
+}

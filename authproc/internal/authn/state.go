@@ -1,0 +1,147 @@
+package authn
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"fmt"
+
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/internal/secret"
+)
+
+// Secret is one of the plan's secrets as it was found: its octets, or why there are none.
+type Secret struct {
+	Name string
+	Key  secret.Bytes // New takes it over
+	Err  error
+}
+
+// State is one plan's credentials. Its methods may be called at the same time until Close.
+type State struct {
+	conns   map[string]*connection
+	byPeer  map[string][]*connection // by the peer's identity
+	keys    map[string]secret.Bytes
+	dummy   secret.Bytes // what an unknown peer's AUTH is held against
+	problem []msg.Problem
+}
+
+// connection is one of the plan's, ready to be used. fault says why it cannot authenticate.
+type connection struct {
+	name              string
+	local, peer       msg.ID
+	localKey          string // names of secrets
+	peerKey           string
+	canon, localCanon string
+	fault             string
+}
+
+// New prepares one plan's credentials. The problems, in the plan's order, name the connections that cannot authenticate as things are; all others can.
+func New(view plan.AuthView, secrets []Secret) (*State, []msg.Problem) {
+	s := &State{conns: map[string]*connection{}, byPeer: map[string][]*connection{}, keys: map[string]secret.Bytes{}, dummy: random()}
+	missing := map[string]string{}
+	for _, x := range view.Secrets {
+		missing[x.Name] = "it was not handed over"
+	}
+	for _, x := range secrets {
+		if _, known := missing[x.Name]; !known || x.Err != nil || x.Key.Len() == 0 {
+			x.Key.Close()
+			if known && x.Err != nil {
+				missing[x.Name] = x.Err.Error()
+			}
+			continue
+		}
+		if old, twice := s.keys[x.Name]; twice {
+			old.Close()
+		}
+		s.keys[x.Name] = x.Key
+		missing[x.Name] = ""
+	}
+	for i := range view.Connections {
+		c := newConnection(&view.Connections[i], missing)
+		s.conns[c.name] = c
+		s.byPeer[c.canon] = append(s.byPeer[c.canon], c)
+	}
+	s.mirrors(view)
+	for i := range view.Connections {
+		v := &view.Connections[i]
+		if f := s.conns[v.Name].fault; f != "" {
+			s.problem = append(s.problem, msg.Problem{Connection: v.Name, Text: f, Pos: v.Pos})
+		}
+	}
+	return s, s.problem
+}
+
+func newConnection(v *plan.AuthConnection, missing map[string]string) *connection {
+	c := &connection{name: v.Name, localKey: v.LocalAuth.Secret, peerKey: v.RemoteAuth.Secret}
+	var err error
+	if c.local, err = wireID(v.Local.ID); err != nil {
+		c.fault = "our identity: " + err.Error()
+	}
+	if c.peer, err = wireID(v.Remote.ID); err != nil {
+		c.fault = "the peer's identity: " + err.Error()
+	}
+	c.localCanon, c.canon = canonical(c.local), canonical(c.peer)
+	for _, a := range []plan.Auth{v.LocalAuth, v.RemoteAuth} {
+		why, known := missing[a.Secret]
+		switch {
+		case a.Method != plan.AuthPSK:
+			c.fault = fmt.Sprintf("authentication by %q is not served", a.Method)
+		case !known:
+			c.fault = fmt.Sprintf("secret %q is not in the plan", a.Secret)
+		case why != "":
+			c.fault = fmt.Sprintf("secret %q: %s", a.Secret, why)
+		}
+	}
+	return c
+}
+
+// mirrors finds connections whose peer has an identity that is ours under the same key: whoever has our AUTH could show it as the peer's.
+func (s *State) mirrors(view plan.AuthView) {
+	once := random()
+	defer once.Close()
+	print := map[string][32]byte{}
+	for name, k := range s.keys {
+		h := hmac.New(sha256.New, once.Reveal())
+		h.Write(k.Reveal())
+		print[name] = [32]byte(h.Sum(nil))
+	}
+	type identity struct {
+		key [32]byte
+		id  string
+	}
+	ours := map[identity]string{}
+	for i := range view.Connections {
+		if c := s.conns[view.Connections[i].Name]; c.fault == "" {
+			ours[identity{print[c.localKey], c.localCanon}] = c.name
+		}
+	}
+	for i := range view.Connections {
+		c := s.conns[view.Connections[i].Name]
+		if c.fault != "" {
+			continue
+		}
+		if of, mirrored := ours[identity{print[c.peerKey], c.canon}]; mirrored {
+			c.fault = fmt.Sprintf("the peer is to call itself %s, which is our own identity in connection %q with the same key: it could not be told from us", text(c.peer), of)
+		}
+	}
+}
+
+// Problems are the connections that cannot authenticate.
+func (s *State) Problems() []msg.Problem { return s.problem }
+
+// Close wipes the keys.
+func (s *State) Close() {
+	for name, k := range s.keys {
+		k.Close()
+		delete(s.keys, name)
+	}
+	s.dummy.Close()
+}
+
+func random() secret.Bytes {
+	b := make([]byte, 32)
+	_, _ = rand.Read(b) // never fails (crypto/rand)
+	return secret.New(b)
+}
