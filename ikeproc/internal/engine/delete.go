@@ -67,10 +67,12 @@ func (e *Engine) deleteIKE(sa *ikeSA, why string, restart bool) {
 		}
 		if again {
 			for _, name := range sa.lost {
-				c.want[name] = true
+				if !c.hasChild(name) {
+					c.want[name] = true
+				}
 			}
 		}
-		if again || len(c.sas) == 0 {
+		if was == stateUp {
 			e.lost(c)
 		}
 		e.settle(c)
@@ -141,9 +143,7 @@ func (e *Engine) peerDeletesIKE(sa *ikeSA) {
 		return
 	}
 	e.log(status.Event{Level: "info", Event: "ike-down", Connection: c.cfg.Name, Peer: sa.remote.String(), Text: "the peer deleted the IKE SA"})
-	if c.usable() == nil {
-		e.lost(c)
-	}
+	e.lost(c)
 }
 
 // peerDeletesChild removes a pair whose inbound SA at the peer has this SPI. ok is false when the response must not name it: it is unknown, or our own

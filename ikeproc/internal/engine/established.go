@@ -12,8 +12,10 @@ import (
 	"github.com/trike-ipsec/trike/internal/status"
 )
 
-// grantRenewal is when a grant is renewed: half of the day that authproc gives.
-const grantRenewal = 12 * time.Hour
+// renewalIn is when a grant is renewed: at half of what is left of its life.
+func (e *Engine) renewalIn(sa *ikeSA) time.Duration {
+	return max(time.Unix(sa.grant.Expiry, 0).Sub(e.now)/2, time.Minute)
+}
 
 // establish begins the life of an IKE SA whose peer has authenticated.
 func (e *Engine) establish(sa *ikeSA) {
@@ -49,7 +51,7 @@ func (e *Engine) live1(sa *ikeSA) {
 	if l.Hard > 0 {
 		sa.timers.hard = e.after(time.Duration(l.Hard)*time.Second, func() { e.deleteIKE(sa, "its lifetime is over", true) })
 	}
-	sa.timers.renew = e.after(grantRenewal, func() { e.renew(sa) })
+	sa.timers.renew = e.after(e.renewalIn(sa), func() { e.renew(sa) })
 	e.keepalives(sa)
 	e.watch(sa)
 }
@@ -67,7 +69,7 @@ func (e *Engine) renew(sa *ikeSA) {
 			e.deleteIKE(sa, "the peer is no longer authenticated", true)
 		default:
 			sa.grant = r.Grant
-			sa.timers.renew = e.after(grantRenewal, func() { e.renew(sa) })
+			sa.timers.renew = e.after(e.renewalIn(sa), func() { e.renew(sa) })
 		}
 	})
 }
@@ -101,7 +103,7 @@ func (e *Engine) unique(sa *ikeSA) {
 			}
 			// The side that began the loser ends it, a little later, so that the other is settled on both sides.
 			if loser.initiator {
-				e.after(time.Second, func() { e.deleteIKE(loser, "both sides began at once", false) })
+				e.after(time.Second, func() { e.deleteIKE(loser, "both sides began at once", true) })
 			}
 		case o.initiator == sa.initiator || !sa.initiator:
 			e.deleteIKE(o, "the peer has a newer IKE SA", false)

@@ -115,7 +115,9 @@ func TestSuites(t *testing.T) {
 
 // IM-01, IM-02, MK-03, MK-04: a hybrid suite takes one IKE_INTERMEDIATE with ID 1, and IKE_AUTH has ID 2.
 func TestIntermediate(t *testing.T) {
-	w, a, b := pair(t, func(_ int, c *plan.Connection) { c.Proposals, c.FragmentSize = []plan.IKEProposal{hybrid, classic}, 576 })
+	w, a, b := pair(t, func(_ int, c *plan.Connection) {
+		c.Proposals, c.FragmentSize = []plan.IKEProposal{hybrid, classic}, 576
+	})
 	w.raise(a, b)
 	var order []string
 	for _, p := range w.seen {
