@@ -131,6 +131,9 @@ func (s *State) mirrors(view plan.AuthView) {
 // Problems are the connections that cannot authenticate.
 func (s *State) Problems() []msg.Problem { return s.problem }
 
+// Has tells whether the plan has a connection of this name.
+func (s *State) Has(connection string) bool { return s.conns[connection] != nil }
+
 // Close wipes the keys.
 func (s *State) Close() {
 	for name, k := range s.keys {

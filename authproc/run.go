@@ -1,0 +1,111 @@
+package authproc
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/trike-ipsec/trike/authproc/internal/authn"
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/internal/status"
+)
+
+// process is all that authproc knows. One goroutine, Run's, owns it.
+type process struct {
+	cfg     Config
+	control *reader
+	triked  *writer
+	ike     *ikeLink // nil while there is no link
+
+	serial uint64 // of the plan in force, 0 before the first
+	view   plan.AuthView
+	state  *authn.State
+	issuer authn.Issuer
+	next   *prepared // between Prepare and Commit or Abort
+
+	refused uint64 // what ikeproc asked and was not given, for bounding the log
+	done    bool
+}
+
+// Run serves triked and ikeproc until triked says Shutdown, its link ends, or ctx does. After a Shutdown, and when ctx ends, the error is nil. Secrets are
+// wiped when Run returns.
+func Run(ctx context.Context, cfg Config) error {
+	if err := cfg.validate(); err != nil {
+		return err
+	}
+	p := &process{cfg: cfg}
+	defer p.close()
+	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send)
+	if err := p.triked.say(&msg.Hello{Process: string(msg.AuthProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
+		return fmt.Errorf("say hello to triked: %w", err)
+	}
+	for !p.done {
+		if err := p.step(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// step waits for one thing to happen and deals with it. An error ends the process.
+func (p *process) step(ctx context.Context) error {
+	var fromIKE <-chan received
+	if p.ike != nil {
+		fromIKE = p.ike.in
+	}
+	select {
+	case <-ctx.Done():
+		p.done = true
+	case r := <-p.control.in:
+		if r.err != nil {
+			return fmt.Errorf("the link to triked: %w", r.err)
+		}
+		return p.fromTriked(r)
+	case r := <-fromIKE:
+		err := r.err
+		if err == nil {
+			err = p.fromIKEProc(r.m)
+		}
+		if err != nil {
+			p.dropIKE(err)
+		}
+	}
+	return nil
+}
+
+func (p *process) close() {
+	if p.ike != nil {
+		p.ike.close()
+	}
+	p.control.close()
+	p.triked.drain()
+	_ = p.cfg.Control.Close()
+	p.forgetNext()
+	if p.state != nil {
+		p.state.Close()
+	}
+	p.issuer.Close()
+}
+
+// dropIKE ends a link that is dead or on which something illegal was said. triked sees the process die, or brings a new link.
+func (p *process) dropIKE(err error) {
+	p.ike.close()
+	p.ike = nil
+	if errors.Is(err, io.EOF) {
+		p.log("warn", "link-down", "", "ikeproc has gone")
+		return
+	}
+	p.log("error", "link-down", "", "the link to ikeproc was ended: "+err.Error())
+}
+
+// log says one event to triked. It is lost where triked does not read.
+func (p *process) log(level, event, connection, text string) {
+	b, err := json.Marshal(status.Event{Time: p.cfg.Now().UTC(), Level: level, Process: string(msg.AuthProc), Event: event,
+		Connection: connection, Text: text})
+	if err == nil {
+		p.triked.sayIfRoom(&msg.Log{JSON: b})
+	}
+}

@@ -1,0 +1,149 @@
+package authproc
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/trike-ipsec/trike/authproc/internal/authn"
+	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/internal/secret"
+	"github.com/trike-ipsec/trike/internal/status"
+)
+
+// minGrantKey is the least length of the key for grants, in octets.
+const minGrantKey = 32
+
+// prepared is the next state, beside the current one.
+type prepared struct {
+	serial uint64
+	view   plan.AuthView
+	state  *authn.State
+	key    secret.Bytes
+}
+
+// fromTriked deals with one message of triked's. An error ends the process: triked and it do not agree on what is going on.
+func (p *process) fromTriked(r received) error {
+	switch m := r.m.(type) {
+	case *msg.Prepare:
+		return p.prepare(m, r.files)
+	case *msg.Commit:
+		return p.commit(m)
+	case *msg.Abort:
+		if p.next != nil && p.next.serial == m.Serial {
+			p.forgetNext()
+		}
+		return nil
+	case *msg.Link:
+		return p.newLink(m, r.files)
+	case *msg.StatusRequest:
+		return p.status(m)
+	case *msg.Shutdown:
+		p.done = true
+		return nil
+	}
+	closeFiles(r.files)
+	return fmt.Errorf("triked said %T, which has no place here", r.m)
+}
+
+// prepare builds the next credentials. The current ones are not touched.
+func (p *process) prepare(m *msg.Prepare, files []*os.File) error {
+	p.forgetNext()
+	n, err := newPrepared(m, files)
+	if err != nil {
+		m.GrantKey.Close()
+		return p.triked.say(&msg.NotPrepared{Serial: m.Serial, Reason: err.Error()})
+	}
+	p.next = n
+	return p.triked.say(&msg.Prepared{Serial: m.Serial, Problems: n.state.Problems()})
+}
+
+// newPrepared reads the secrets and closes their descriptors, whatever comes of it.
+func newPrepared(m *msg.Prepare, files []*os.File) (*prepared, error) {
+	defer closeFiles(files)
+	if len(m.Files) != len(files) {
+		return nil, fmt.Errorf("%d descriptors came for %d names", len(files), len(m.Files))
+	}
+	if m.GrantKey.Len() < minGrantKey {
+		return nil, errors.New("no key for grants came with the plan")
+	}
+	view, err := plan.DecodeAuthView(m.View)
+	if err != nil {
+		return nil, err
+	}
+	n := &prepared{serial: m.Serial, view: view, key: m.GrantKey}
+	n.state, _ = authn.New(view, readSecrets(m.Files, files))
+	return n, nil
+}
+
+func (p *process) forgetNext() {
+	if p.next != nil {
+		p.next.state.Close()
+		p.next.key.Close()
+		p.next = nil
+	}
+}
+
+// commit puts the prepared credentials in force and wipes the old ones.
+func (p *process) commit(m *msg.Commit) error {
+	n := p.next
+	if n == nil || n.serial != m.Serial {
+		return fmt.Errorf("triked said Commit of %d, which is not prepared", m.Serial)
+	}
+	p.next = nil
+	if p.state != nil {
+		p.state.Close()
+	}
+	p.serial, p.view, p.state = n.serial, n.view, n.state
+	p.issuer.SetKey(n.key)
+	for _, x := range p.state.Problems() {
+		p.log("error", "no-credentials", x.Connection, fmt.Sprintf("connection %q cannot authenticate: %s", x.Connection, x.Text))
+	}
+	if err := p.triked.say(&msg.Committed{Serial: m.Serial}); err != nil {
+		return err
+	}
+	p.hint()
+	return nil
+}
+
+// newLink takes a new link to ikeproc.
+func (p *process) newLink(m *msg.Link, files []*os.File) error {
+	if m.Process != string(msg.IKEProc) {
+		closeFiles(files)
+		return fmt.Errorf("triked brought a link to %q, which is no neighbour", m.Process)
+	}
+	l, err := p.cfg.Connect(msg.IKEProc, files)
+	if err != nil {
+		return fmt.Errorf("link to ikeproc: %w", err)
+	}
+	if p.ike != nil {
+		p.ike.close()
+	}
+	p.ike = newIKELink(l)
+	p.hint()
+	return nil
+}
+
+func (p *process) status(m *msg.StatusRequest) error {
+	a := status.Auth{Problems: []status.AuthProblem{}}
+	if p.state != nil {
+		for _, x := range p.state.Problems() {
+			a.Problems = append(a.Problems, status.AuthProblem{Connection: x.Connection, Text: x.Text, Policy: place(p.view.Sources, x.Pos)})
+		}
+	}
+	b, err := json.Marshal(a)
+	if err != nil {
+		return fmt.Errorf("write status: %w", err)
+	}
+	return p.triked.say(&msg.StatusReply{Req: m.Req, JSON: b})
+}
+
+// place is a position as file:line:column, or "".
+func place(sources []string, at plan.Pos) string {
+	if at.Line == 0 || at.File < 0 || at.File >= len(sources) {
+		return ""
+	}
+	return fmt.Sprintf("%s:%d:%d", sources[at.File], at.Line, at.Column)
+}
