@@ -35,7 +35,8 @@ type childSA struct {
 	local, remote []msg.TS
 	later         bool     // sending waits for the old pair to go
 	lowest        []byte   // the lower nonce of the exchange that made it (RFC 7296 section 2.8.1)
-	theirs        *childSA // made by the peer's rekey of this one
+	peerLowest    []byte   // the lower nonce of the peer's rekey of this one, from our answer on
+	theirs        *childSA // made by it
 	old           *childSA // what this one replaces, until that has gone
 	installed     time.Time
 	rekeyAt       time.Time
@@ -67,6 +68,12 @@ type childNegotiation struct {
 func (e *Engine) reserveSPI(sa *ikeSA, n *childNegotiation, then func(problem string)) {
 	m := &msg.AllocSPI{Connection: n.conn.cfg.Name, Child: n.cfg.Name, Local: sa.local.Addr(), Remote: sa.remote.Addr()}
 	e.askXFRM(sa, m, &m.Req, func(answer msg.Message) {
+		if a, ok := answer.(*msg.SPI); n.done { // given up meanwhile
+			if ok && a.SPI != 0 {
+				e.removeFromDatapath(a.SPI)
+			}
+			return
+		}
 		switch a := answer.(type) {
 		case *msg.SPI:
 			if n.spiIn, n.offered = a.SPI, a.SPI; a.SPI == 0 {
@@ -91,7 +98,11 @@ func (e *Engine) releaseChild(n *childNegotiation) {
 	}
 	closeResult(n.private)
 	closeAll(n.shared)
-	if n.old != nil && n.old.state == childRekeying {
+	switch {
+	case n.old == nil:
+	case !n.initiator:
+		n.old.peerLowest = nil
+	case n.old.state == childRekeying:
 		n.old.state = childUp
 	}
 }
@@ -142,6 +153,9 @@ func (e *Engine) install(sa *ikeSA, n *childNegotiation, later bool, then func(c
 	ch := &childSA{sa: sa, cfg: n.cfg, spiIn: n.spiIn, spiOut: n.spiOut, transform: m.Transform, mode: m.Mode, encap: sa.encap,
 		local: n.local, remote: n.remote, later: later, lowest: lower(n.ni, n.nr), old: n.old}
 	e.askXFRM(sa, m, &m.Req, func(answer msg.Message) {
+		if n.done {
+			return // given up meanwhile, and removed
+		}
 		if _, ok := answer.(*msg.Installed); !ok {
 			why := "xfrmproc was started again"
 			if r, ok := answer.(*msg.Refused); ok {

@@ -20,15 +20,22 @@ func (e *Engine) createChild(sa *ikeSA, name string) bool {
 	if cfg == nil || c.hasChild(name) || !c.want[name] || sa.state != stateUp {
 		return false
 	}
+	if sa.peerRekey != nil { // RK-14
+		e.createChildIn(c, name, time.Second)
+		return false
+	}
 	e.beginChild(sa, &childNegotiation{conn: c, cfg: *cfg, initiator: true})
 	return true
 }
 
 // rekeyChild queues the replacement of a pair (RFC 7296 section 1.3.3).
 func (e *Engine) rekeyChild(ch *childSA) {
-	e.enqueue(ch.sa, fmt.Sprintf("rekey %08x", ch.spiIn), func() bool {
-		sa := ch.sa
-		if sa.closed || ch.state != childUp || ch.theirs != nil || sa.state != stateUp || sa.childOut(ch.spiOut) != ch {
+	e.enqueue(ch.sa, fmt.Sprintf("rekey %08x", ch.spiIn), func(sa *ikeSA) bool {
+		if ch.state != childUp || ch.peerLowest != nil || sa.state != stateUp || sa.childOut(ch.spiOut) != ch {
+			return false
+		}
+		if sa.peerRekey != nil { // no CREATE_CHILD_SA on an IKE SA that is being replaced (RK-14)
+			e.rekeyChildIn(ch, time.Second)
 			return false
 		}
 		cfg := ch.cfg
@@ -38,6 +45,31 @@ func (e *Engine) rekeyChild(ch *childSA) {
 		ch.state = childRekeying
 		e.beginChild(sa, &childNegotiation{conn: sa.conn, cfg: cfg, initiator: true, old: ch})
 		return true
+	})
+}
+
+// rekeyChildIn rekeys a pair in a while. There is one alarm a pair, so that tries do not multiply.
+func (e *Engine) rekeyChildIn(ch *childSA, in time.Duration) {
+	ch.rekey.stop()
+	ch.rekey = e.after(in, func() {
+		if !ch.sa.closed {
+			e.rekeyChild(ch)
+		}
+	})
+}
+
+// createChildIn asks for a child again in a while, if it is still missing.
+func (e *Engine) createChildIn(c *conn, name string, in time.Duration) {
+	if c.again == nil {
+		c.again = map[string]*timer{}
+	}
+	c.again[name].stop()
+	c.again[name] = e.after(in, func() {
+		delete(c.again, name)
+		if e.conns[c.cfg.Name] == c && !c.held && c.child(name) != nil && !c.hasChild(name) {
+			c.want[name] = true
+			e.pursue(c)
+		}
 	})
 }
 
@@ -68,6 +100,10 @@ func (e *Engine) childKE(sa *ikeSA, n *childNegotiation, method ikev2.KEID) {
 		return
 	}
 	e.compute(sa, suite.KEJob{Op: suite.Generate, Method: method}, func(r suite.KEResult) {
+		if n.done {
+			closeResult(r)
+			return
+		}
 		if r.Err != nil {
 			e.childFailed(sa, n, status.Problem{Code: "internal", Text: r.Err.Error()})
 			return
@@ -113,6 +149,9 @@ func (e *Engine) childOffer(sa *ikeSA, n *childNegotiation) (ps []wire.Payload) 
 
 // <-- CREATE_CHILD_SA { SA, Nr, [KEr,] TSi, TSr, [N(ADDITIONAL_KEY_EXCHANGE)] }  or  { N(error) }
 func (e *Engine) childResponse(sa *ikeSA, n *childNegotiation, r reply) {
+	if n.done {
+		return // given up meanwhile
+	}
 	if r.shape != wire.ChildCreate {
 		e.childRefused(sa, n, wire.FindError(r.ps))
 		return
@@ -153,7 +192,7 @@ func (e *Engine) childAnswer(sa *ikeSA, n *childNegotiation, ps []wire.Payload, 
 		return
 	}
 	finish := func() {
-		e.install(sa, n, false, func(ch *childSA, problem string) {
+		e.install(sa, n, n.loses(), func(ch *childSA, problem string) {
 			if problem != "" {
 				e.disown(sa, n)
 				e.childFailed(sa, n, status.Problem{Code: "install", Text: fmt.Sprintf("child %s was not installed: %s", n.cfg.Name, problem)})
@@ -175,15 +214,27 @@ func (e *Engine) childAnswer(sa *ikeSA, n *childNegotiation, ps []wire.Payload, 
 		return
 	}
 	rounds, link := chosen.rounds(), linkOf(ps)
-	e.finishKE(sa, n.method, &n.private, ke.Data, &n.shared, fail, func() { e.followRounds(sa, rounds, link, &n.shared, fail, finish) })
+	if len(rounds) > 0 && n.loses() {
+		// RFC 9370 section 2.2.4: the exchange with the lowest nonce stops; there is nothing to delete yet.
+		e.releaseChild(n)
+		e.rekeyChildIn(n.old, time.Minute) // unless the peer's has come to something
+		then()
+		return
+	}
+	live := func() bool { return !n.done }
+	e.finishKE(sa, n.method, &n.private, ke.Data, &n.shared, live, fail, func() { e.followRounds(sa, rounds, link, &n.shared, live, fail, finish) })
 }
 
 // finishKE computes the initiator's shared secret and appends it to shared.
-func (e *Engine) finishKE(sa *ikeSA, method ikev2.KEID, private *suite.KEResult, peer []byte, shared *[]secret.Bytes, fail func(string), then func()) {
+func (e *Engine) finishKE(sa *ikeSA, method ikev2.KEID, private *suite.KEResult, peer []byte, shared *[]secret.Bytes, live func() bool, fail func(string), then func()) {
 	job := suite.KEJob{Op: suite.Finish, Method: method, Private: private.Private, Peer: append([]byte(nil), peer...)}
 	*private = suite.KEResult{}
 	e.compute(sa, job, func(r suite.KEResult) {
-		if r.Err != nil {
+		switch {
+		case !live():
+			closeResult(r)
+			return
+		case r.Err != nil:
 			fail(r.Err.Error())
 			return
 		}
@@ -196,13 +247,20 @@ func (e *Engine) finishKE(sa *ikeSA, method ikev2.KEID, private *suite.KEResult,
 // exchange has the lowest of the four nonces is closed by who made it (RFC 7296 section 2.8.1).
 func (e *Engine) afterRekey(ch *childSA) {
 	old := ch.old
-	if theirs := old.theirs; theirs != nil && string(ch.lowest) < string(theirs.lowest) {
-		ch.old, theirs.old = nil, old
+	if old.peerLowest != nil && string(ch.lowest) < string(old.peerLowest) {
+		ch.old, ch.later = nil, false
 		e.deleteChild(ch)
-		old.state = childRekeying // the peer, whose pair stays, deletes the old one
-		return
+		return // the peer, whose pair stays, deletes the old one
+	}
+	if old.theirs != nil {
+		old.theirs.old = nil // the peer will delete it: never send on it
 	}
 	e.deleteChild(old)
+}
+
+// loses: the peer has rekeyed the same pair in an exchange without the lowest nonce, so that what this one makes does not stay.
+func (n *childNegotiation) loses() bool {
+	return n.old != nil && n.old.peerLowest != nil && string(lower(n.ni, n.nr)) < string(n.old.peerLowest)
 }
 
 // childRefused: what it means that the peer does not want this child.
@@ -276,7 +334,7 @@ func (e *Engine) disown(sa *ikeSA, n *childNegotiation) {
 	if spi == 0 {
 		return
 	}
-	e.enqueue(sa, "", func() bool {
+	e.enqueue(sa, "", func(sa *ikeSA) bool {
 		return e.ask(sa, ikev2.INFORMATIONAL, []wire.Payload{&wire.Delete{Protocol: ikev2.ProtocolESP, SPIs: []uint32{spi}}}, func(reply) {}, nil)
 	})
 }
@@ -286,16 +344,11 @@ func (e *Engine) again(sa *ikeSA, n *childNegotiation, in time.Duration) {
 	old, name := n.old, n.cfg.Name
 	e.releaseChild(n)
 	sa.making = nil
-	e.after(in+e.spread(in), func() {
-		switch {
-		case sa.closed || sa.state != stateUp:
-		case old != nil:
-			e.rekeyChild(old)
-		default:
-			sa.conn.want[name] = true
-			e.createWanted(sa)
-		}
-	})
+	if in += e.spread(in); old != nil {
+		e.rekeyChildIn(old, in)
+	} else {
+		e.createChildIn(sa.conn, name, in)
+	}
 	e.next(sa)
 }
 
@@ -308,23 +361,13 @@ func (e *Engine) childFailed(sa *ikeSA, n *childNegotiation, p status.Problem) {
 	sa.making = nil
 	e.problem(sa.conn, sa, p)
 	if old := n.old; old != nil {
-		e.after(30*time.Second+e.spread(10*time.Second), func() {
-			if !old.sa.closed {
-				e.rekeyChild(old)
-			}
-		})
+		e.rekeyChildIn(old, 30*time.Second+e.spread(10*time.Second))
 	} else {
 		delete(sa.conn.want, n.cfg.Name)
 		delete(sa.conn.first, n.cfg.Name)
 		e.settle(sa.conn)
 		if n.cfg.Initiate == plan.InitiateStart {
-			name := n.cfg.Name
-			e.after(retryMost/2+e.spread(retryMost/2), func() {
-				if c := n.conn; e.conns[c.cfg.Name] == c && !c.held && c.child(name) != nil && !c.hasChild(name) {
-					c.want[name] = true
-					e.pursue(c)
-				}
-			})
+			e.createChildIn(n.conn, n.cfg.Name, retryMost/2+e.spread(retryMost/2))
 		}
 	}
 	e.next(sa)

@@ -17,7 +17,7 @@ import (
 //	--> CREATE_CHILD_SA { [N(REKEY_SA),] SA, Ni, [KEi,] TSi, TSr }
 func (e *Engine) createRequest(sa *ikeSA, ps []wire.Payload) {
 	refuse := func(n *wire.Notify) { e.answer(sa, ikev2.CREATE_CHILD_SA, n) }
-	if sa.state != stateUp || sa.rekey != nil {
+	if sa.state != stateUp || sa.rekey != nil || sa.peerRekey != nil {
 		refuse(wire.NotifyStatus(ikev2.TEMPORARY_FAILURE, nil)) // RFC 7296 section 2.25.2
 		return
 	}
@@ -33,12 +33,16 @@ func (e *Engine) createRequest(sa *ikeSA, ps []wire.Payload) {
 		case old == nil:
 			refuse(wire.NotifyChild(ikev2.CHILD_SA_NOT_FOUND, ikev2.ProtocolESP, spi))
 			return
-		case old.state == childDeleting || old.theirs != nil:
+		case old.state == childDeleting || old.peerLowest != nil || sa.making != nil && sa.making.old == old && sa.making.nr != nil:
+			// We are closing it, or our own rekey of it is through or nearly so (RFC 7296 section 2.25.1, RFC 9370 section 2.2.4).
 			refuse(wire.NotifyStatus(ikev2.TEMPORARY_FAILURE, nil))
 			return
 		}
 	}
 	n := &childNegotiation{conn: sa.conn, old: old, ni: append([]byte(nil), wire.Find[*wire.Nonce](ps).Data...), nr: e.random(nonceLen)}
+	if old != nil {
+		old.peerLowest = lower(n.ni, n.nr)
+	}
 	sa.answeringChild = n
 	e.childRequest(sa, n, keep(ps), wire.Find[*wire.KE](ps), func(out []wire.Payload) {
 		sa.answeringChild = nil

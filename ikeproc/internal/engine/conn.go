@@ -20,6 +20,7 @@ type conn struct {
 	waiting  []*operation // of the operator
 	problem  *status.Problem
 	retry    *timer
+	again    map[string]*timer // children to ask for again
 	failures int
 	held     bool   // the operator took it down: it does not start by itself
 	noAuth   string // why authproc cannot authenticate it, if it cannot
@@ -103,7 +104,7 @@ func (e *Engine) pursue(c *conn) {
 // usable is the IKE SA that new children go to: the youngest that is up.
 func (c *conn) usable() *ikeSA {
 	for i := len(c.sas) - 1; i >= 0; i-- {
-		if c.sas[i].state == stateUp {
+		if c.sas[i].state == stateUp && !c.sas[i].undecided {
 			return c.sas[i]
 		}
 	}
@@ -149,7 +150,7 @@ func (e *Engine) createWanted(sa *ikeSA) {
 			e.childUp(c, name)
 			continue
 		}
-		e.enqueue(sa, "create "+name, func() bool { return e.createChild(sa, name) })
+		e.enqueue(sa, "create "+name, func(sa *ikeSA) bool { return e.createChild(sa, name) })
 	}
 }
 

@@ -19,8 +19,7 @@ func (e *Engine) deleteChild(ch *childSA) {
 	ch.state = childDeleting
 	ch.rekey.stop()
 	ch.hard.stop()
-	e.enqueue(ch.sa, "", func() bool {
-		sa := ch.sa
+	e.enqueue(ch.sa, "", func(sa *ikeSA) bool {
 		if sa.childOut(ch.spiOut) != ch {
 			return false
 		}
@@ -51,10 +50,7 @@ func (e *Engine) deleteIKE(sa *ikeSA, why string, restart bool) {
 	sa.timers.hard.stop()
 	sa.timers.renew.stop()
 	sa.timers.dpd.stop()
-	if sa.rekey != nil {
-		sa.rekey.close()
-		sa.rekey = nil
-	}
+	sa.dropRekey()
 	gone := func() {
 		if sa.closed {
 			return
@@ -77,7 +73,7 @@ func (e *Engine) deleteIKE(sa *ikeSA, why string, restart bool) {
 		}
 		e.settle(c)
 	}
-	sa.queue = []task{{"delete IKE", func() bool {
+	sa.queue = []task{{"delete IKE", func(*ikeSA) bool {
 		return e.ask(sa, ikev2.INFORMATIONAL, []wire.Payload{&wire.Delete{Protocol: ikev2.ProtocolIKE}}, func(reply) { gone() }, gone)
 	}}}
 	sa.making = e.abandon(sa.making)
@@ -130,8 +126,9 @@ func (e *Engine) infoRequest(sa *ikeSA, ps []wire.Payload) {
 func (e *Engine) peerDeletesIKE(sa *ikeSA) {
 	c, was := sa.conn, sa.state
 	e.answer(sa, ikev2.INFORMATIONAL)
-	if sa.rekey != nil && sa.rekey.theirs != nil && !sa.rekey.theirs.closed {
-		e.finishRekey(sa, sa.rekey.theirs)
+	if next := sa.peerSuccessor(); next != nil && was == stateUp {
+		e.finishRekey(sa, next)
+		was = stateRekeyed
 	}
 	e.dropChildren(sa)
 	e.close(sa)

@@ -55,7 +55,7 @@ func (e *Engine) probe(sa *ikeSA) {
 	if sa.state != stateUp {
 		return
 	}
-	e.enqueue(sa, "liveness", func() bool {
+	e.enqueue(sa, "liveness", func(sa *ikeSA) bool {
 		return e.ask(sa, ikev2.INFORMATIONAL, nil, func(reply) {
 			if !sa.closed {
 				e.watch(sa)

@@ -62,7 +62,7 @@ func (e *Engine) arm(sa *ikeSA, link string, f *followup) {
 //
 //	--> IKE_FOLLOWUP_KE { KEi(n), N(ADDITIONAL_KEY_EXCHANGE) }
 //	<-- IKE_FOLLOWUP_KE { KEr(n), [N(ADDITIONAL_KEY_EXCHANGE)] }
-func (e *Engine) followRounds(sa *ikeSA, rounds []ikev2.KEID, link []byte, shared *[]secret.Bytes, fail func(string), then func()) {
+func (e *Engine) followRounds(sa *ikeSA, rounds []ikev2.KEID, link []byte, shared *[]secret.Bytes, live func() bool, fail func(string), then func()) {
 	if len(rounds) == 0 {
 		then()
 		return
@@ -73,13 +73,21 @@ func (e *Engine) followRounds(sa *ikeSA, rounds []ikev2.KEID, link []byte, share
 	}
 	method := rounds[0]
 	e.compute(sa, suite.KEJob{Op: suite.Generate, Method: method}, func(r suite.KEResult) {
-		if r.Err != nil {
+		switch {
+		case !live():
+			closeResult(r)
+			return
+		case r.Err != nil:
 			fail(r.Err.Error())
 			return
 		}
 		private := r
 		ps := []wire.Payload{&wire.KE{Method: method, Data: r.Public}, wire.NotifyStatus(ikev2.ADDITIONAL_KEY_EXCHANGE, link)}
 		e.ask(sa, ikev2.IKE_FOLLOWUP_KE, ps, func(r reply) {
+			if !live() {
+				closeResult(private)
+				return
+			}
 			ke := wire.Find[*wire.KE](r.ps)
 			if n := wire.FindError(r.ps); n != nil || ke == nil || ke.Method != method || len(ke.Data) != suite.PublicLen(method, true) {
 				closeResult(private)
@@ -90,7 +98,7 @@ func (e *Engine) followRounds(sa *ikeSA, rounds []ikev2.KEID, link []byte, share
 				fail(text)
 				return
 			}
-			e.finishKE(sa, method, &private, ke.Data, shared, fail, func() { e.followRounds(sa, rounds[1:], linkOf(r.ps), shared, fail, then) })
+			e.finishKE(sa, method, &private, ke.Data, shared, live, fail, func() { e.followRounds(sa, rounds[1:], linkOf(r.ps), shared, live, fail, then) })
 		}, nil)
 	})
 }

@@ -13,9 +13,8 @@ import (
 	"github.com/trike-ipsec/trike/internal/status"
 )
 
-// rekeying is the replacement of an IKE SA in the making (RFC 7296 section 1.3.2).
+// rekeying is our replacement of an IKE SA in the making (RFC 7296 section 1.3.2).
 type rekeying struct {
-	ours    bool // our request is being made or is out
 	spi     uint64
 	ni, nr  []byte
 	offers  []offer
@@ -24,8 +23,28 @@ type rekeying struct {
 	tried   map[ikev2.KEID]bool
 	private suite.KEResult
 	shared  []secret.Bytes
-	theirs  *ikeSA // made by the peer's rekey of the same SA meanwhile
-	lowest  []byte // of the peer's exchange
+}
+
+// peerRekeying is the peer's replacement of an IKE SA: answered, and complete when next stands.
+type peerRekeying struct {
+	lowest []byte // nonce of that exchange
+	next   *ikeSA
+}
+
+// dropRekey forgets our rekey, if there is one.
+func (sa *ikeSA) dropRekey() {
+	if sa.rekey != nil {
+		sa.rekey.close()
+		sa.rekey = nil
+	}
+}
+
+// peerSuccessor is what the peer's rekey has made, nil while there is none.
+func (sa *ikeSA) peerSuccessor() *ikeSA {
+	if p := sa.peerRekey; p != nil && p.next != nil && !p.next.closed {
+		return p.next
+	}
+	return nil
 }
 
 func (r *rekeying) close() {
@@ -36,11 +55,16 @@ func (r *rekeying) close() {
 
 // rekeyIKE queues our rekey.
 func (e *Engine) rekeyIKE(sa *ikeSA) {
-	e.enqueue(sa, "rekey IKE", func() bool {
-		if sa.state != stateUp || sa.rekey != nil {
+	e.enqueue(sa, "rekey IKE", func(sa *ikeSA) bool {
+		if sa.state != stateUp || sa.rekey != nil || sa.peerRekey != nil {
 			return false
 		}
-		sa.rekey = &rekeying{ours: true, spi: e.newSPI(), ni: e.random(nonceLen), offers: ikeOffers(sa.conn.cfg.Proposals), tried: map[ikev2.KEID]bool{}}
+		if sa.answeringChild != nil || len(sa.followups) > 0 {
+			// A child that the peer is making belongs to this SA until it stands.
+			e.rekeyIKEIn(sa, time.Second)
+			return false
+		}
+		sa.rekey = &rekeying{spi: e.newSPI(), ni: e.random(nonceLen), offers: ikeOffers(sa.conn.cfg.Proposals), tried: map[ikev2.KEID]bool{}}
 		method := sa.conn.cfg.Proposals[0].KE[0]
 		for _, p := range sa.conn.cfg.Proposals {
 			if contains(p.KE, sa.suite.KE) {
@@ -52,11 +76,21 @@ func (e *Engine) rekeyIKE(sa *ikeSA) {
 	})
 }
 
+// rekeyIKEIn rekeys in a while. There is one alarm an SA, so that tries do not multiply.
+func (e *Engine) rekeyIKEIn(sa *ikeSA, in time.Duration) {
+	sa.timers.rekey.stop()
+	sa.timers.rekey = e.after(in, func() { e.rekeyIKE(sa) })
+}
+
 func (e *Engine) rekeyKE(sa *ikeSA, method ikev2.KEID) {
 	r := sa.rekey
 	r.method = method
 	r.tried[method] = true
 	e.compute(sa, suite.KEJob{Op: suite.Generate, Method: method}, func(res suite.KEResult) {
+		if sa.rekey != r {
+			closeResult(res)
+			return
+		}
 		if res.Err != nil {
 			e.rekeyFailed(sa, res.Err.Error(), time.Minute)
 			return
@@ -72,7 +106,11 @@ func (e *Engine) sendRekey(sa *ikeSA, public []byte) {
 	r := sa.rekey
 	spi := binary.BigEndian.AppendUint64(nil, r.spi)
 	e.ask(sa, ikev2.CREATE_CHILD_SA, []wire.Payload{&wire.SA{Proposals: proposals(r.offers, ikev2.ProtocolIKE, spi)},
-		&wire.Nonce{Data: r.ni}, &wire.KE{Method: r.method, Data: public}}, func(rep reply) { e.rekeyResponse(sa, rep) }, nil)
+		&wire.Nonce{Data: r.ni}, &wire.KE{Method: r.method, Data: public}}, func(rep reply) {
+		if sa.rekey == r {
+			e.rekeyResponse(sa, rep)
+		}
+	}, nil)
 }
 
 // <-- CREATE_CHILD_SA { SA, Nr, KEr, [N(ADDITIONAL_KEY_EXCHANGE)] }  or  { N(error) }
@@ -98,10 +136,19 @@ func (e *Engine) rekeyResponse(sa *ikeSA, rep reply) {
 		return
 	}
 	r.chosen, r.nr = chosen, append([]byte(nil), wire.Find[*wire.Nonce](rep.ps).Data...)
+	if p := sa.peerRekey; p != nil && len(chosen.rounds()) > 0 && string(lower(r.ni, r.nr)) < string(p.lowest) {
+		// RFC 9370 section 2.2.4: the exchange with the lowest nonce stops; there is nothing to delete yet.
+		sa.dropRekey()
+		if next := sa.peerSuccessor(); next != nil {
+			e.finishRekey(sa, next)
+		}
+		return
+	}
+	live := func() bool { return !sa.closed && sa.rekey == r }
 	fail := func(why string) { e.rekeyFailed(sa, why, time.Minute) }
 	link := linkOf(rep.ps)
-	e.finishKE(sa, r.method, &r.private, ke.Data, &r.shared, fail, func() {
-		e.followRounds(sa, chosen.rounds(), link, &r.shared, fail, func() {
+	e.finishKE(sa, r.method, &r.private, ke.Data, &r.shared, live, fail, func() {
+		e.followRounds(sa, chosen.rounds(), link, &r.shared, live, fail, func() {
 			next, err := e.successor(sa, true, r.spi, spiR, chosen, r.shared, r.ni, r.nr)
 			if err != nil {
 				fail(err.Error())
@@ -143,10 +190,13 @@ func (e *Engine) successor(sa *ikeSA, initiator bool, spiI, spiR uint64, chosen 
 // (RFC 7296 section 2.8.2).
 func (e *Engine) rekeyed(sa, next *ikeSA) {
 	r := sa.rekey
-	theirs := r.theirs
-	if theirs != nil && !theirs.closed && string(lower(r.ni, r.nr)) < string(r.lowest) {
-		e.finishRekey(sa, theirs)
-		e.deleteIKE(next, "the peer's rekey came out first", false)
+	if p := sa.peerRekey; p != nil && string(lower(r.ni, r.nr)) < string(p.lowest) {
+		sa.dropRekey()
+		if theirs := sa.peerSuccessor(); theirs != nil {
+			e.finishRekey(sa, theirs)
+		}
+		next.state = stateRekeyed
+		e.deleteIKE(next, "the peer's rekey of the same SA stays", false)
 		return
 	}
 	e.finishRekey(sa, next)
@@ -155,10 +205,8 @@ func (e *Engine) rekeyed(sa, next *ikeSA) {
 
 // finishRekey moves the children to the successor; what is left of sa waits for its Delete.
 func (e *Engine) finishRekey(sa, next *ikeSA) {
-	if sa.rekey != nil {
-		sa.rekey.close()
-		sa.rekey = nil
-	}
+	sa.dropRekey()
+	next.undecided = false
 	sa.state = stateRekeyed
 	sa.timers.rekey.stop()
 	sa.timers.renew.stop()
@@ -169,17 +217,15 @@ func (e *Engine) finishRekey(sa, next *ikeSA) {
 	}
 	next.children = append(next.children, sa.children...)
 	sa.children = nil
-	queue := sa.queue
-	sa.queue = nil
-	e.log(status.Event{Level: "info", Event: "ike-rekeyed", Connection: sa.conn.cfg.Name, Peer: sa.remote.String(), Text: "IKE SA replaced, " + next.suite.String()})
-	for _, ch := range next.children {
-		for _, t := range queue {
-			if t.what == fmt.Sprintf("rekey %08x", ch.spiIn) {
-				e.rekeyChild(ch)
-			}
+	for _, t := range sa.queue {
+		if t.what != "rekey IKE" && t.what != "liveness" {
+			next.queue = append(next.queue, t)
 		}
 	}
+	sa.queue = nil
+	e.log(status.Event{Level: "info", Event: "ike-rekeyed", Connection: sa.conn.cfg.Name, Peer: sa.remote.String(), Text: "IKE SA replaced, " + next.suite.String()})
 	e.createWanted(next)
+	e.next(next)
 	e.settle(sa.conn)
 	// The peer may never delete it.
 	sa.timers.hard.stop()
@@ -203,11 +249,9 @@ func (e *Engine) rekeyRefused(sa *ikeSA, n *wire.Notify) {
 			}
 		}
 	}
-	if r.theirs == nil || r.theirs.closed {
+	if sa.peerRekey == nil {
 		// CC-07: a peer without CREATE_CHILD_SA, or one that has been busy for too long, gets a new IKE SA from scratch.
 		if !sa.patience() {
-			r.close()
-			sa.rekey = nil
 			e.deleteIKE(sa, fmt.Sprintf("the peer does not rekey the IKE SA: %v", n.Type), true)
 			return
 		}
@@ -217,29 +261,24 @@ func (e *Engine) rekeyRefused(sa *ikeSA, n *wire.Notify) {
 
 // rekeyFailed lets the old SA go on, or the peer's successor if there is one, and tries again later.
 func (e *Engine) rekeyFailed(sa *ikeSA, why string, gap time.Duration) {
-	theirs := sa.rekey.theirs
-	sa.rekey.close()
-	sa.rekey = nil
-	if theirs != nil && !theirs.closed {
+	sa.dropRekey()
+	if theirs := sa.peerSuccessor(); theirs != nil {
 		e.finishRekey(sa, theirs)
 		return
 	}
 	if why != ikev2.TEMPORARY_FAILURE.String() {
 		e.problem(sa.conn, sa, status.Problem{Code: "rekey", Text: fmt.Sprintf("%s did not rekey the IKE SA: %s", sa.remote, why), Ours: describeOffers(ikeOffers(sa.conn.cfg.Proposals))})
 	}
-	e.after(gap+e.spread(gap), func() {
-		if !sa.closed && sa.state == stateUp {
-			e.rekeyIKE(sa)
-		}
-	})
+	e.rekeyIKEIn(sa, gap+e.spread(gap))
 	e.next(sa)
 }
 
 // rekeyIKERequest answers the peer's rekey.
 func (e *Engine) rekeyIKERequest(sa *ikeSA, ps []wire.Payload) {
 	refuse := func(n *wire.Notify) { e.answer(sa, ikev2.CREATE_CHILD_SA, n) }
-	if sa.state != stateUp || sa.making != nil || len(sa.followups) > 0 || sa.rekey != nil && sa.rekey.theirs != nil || sa.deletingChild() {
-		refuse(wire.NotifyStatus(ikev2.TEMPORARY_FAILURE, nil)) // RFC 7296 section 2.25.1
+	// RFC 7296 section 2.25.2; and our own rekey whose first answer is in has priority (RFC 9370 section 2.2.4).
+	if sa.state != stateUp || sa.making != nil || len(sa.followups) > 0 || sa.peerRekey != nil || sa.deletingChild() || sa.rekey != nil && sa.rekey.nr != nil {
+		refuse(wire.NotifyStatus(ikev2.TEMPORARY_FAILURE, nil))
 		return
 	}
 	offered := wire.Find[*wire.SA](ps).Proposals
@@ -257,8 +296,17 @@ func (e *Engine) rekeyIKERequest(sa *ikeSA, ps []wire.Payload) {
 	}
 	ni, nr := append([]byte(nil), wire.Find[*wire.Nonce](ps).Data...), e.random(nonceLen)
 	spiI, spiR := binary.BigEndian.Uint64(proposal.SPI), e.newSPI()
+	p := &peerRekeying{lowest: lower(ni, nr)}
+	sa.peerRekey = p
+	forget := func() {
+		if sa.peerRekey == p {
+			sa.peerRekey = nil
+			e.next(sa)
+		}
+	}
 	e.compute(sa, suite.KEJob{Op: suite.Respond, Method: ke.Method, Peer: append([]byte(nil), ke.Data...)}, func(r suite.KEResult) {
 		if r.Err != nil {
+			forget()
 			refuse(wire.NotifyStatus(ikev2.INVALID_SYNTAX, nil))
 			return
 		}
@@ -269,14 +317,19 @@ func (e *Engine) rekeyIKERequest(sa *ikeSA, ps []wire.Payload) {
 			next, err := e.successor(sa, false, spiI, spiR, chosen, *shared, ni, nr)
 			closeAll(*shared)
 			if err != nil {
+				forget()
 				done(wire.NotifyStatus(ikev2.TEMPORARY_FAILURE, nil))
 				return
 			}
 			done(nil)
-			e.peerRekeyed(sa, next, lower(ni, nr))
+			p.next = next
+			e.peerRekeyed(sa, next)
 		}
 		if rounds := chosen.rounds(); len(rounds) > 0 {
-			link := e.awaitRounds(sa, rounds, shared, func() { closeAll(*shared) }, finish)
+			link := e.awaitRounds(sa, rounds, shared, func() {
+				closeAll(*shared)
+				forget()
+			}, finish)
 			e.answer(sa, ikev2.CREATE_CHILD_SA, append(out, wire.NotifyStatus(ikev2.ADDITIONAL_KEY_EXCHANGE, link))...)
 			return
 		}
@@ -290,15 +343,15 @@ func (e *Engine) rekeyIKERequest(sa *ikeSA, ps []wire.Payload) {
 }
 
 // peerRekeyed: the peer's successor stands. While our own rekey of the same SA is out, which one stays is open.
-func (e *Engine) peerRekeyed(sa, next *ikeSA, lowest []byte) {
-	if sa.closed {
-		return
+func (e *Engine) peerRekeyed(sa, next *ikeSA) {
+	switch {
+	case sa.closed:
+		e.close(next)
+	case sa.rekey != nil:
+		next.undecided = true
+	case sa.state == stateUp:
+		e.finishRekey(sa, next)
 	}
-	if sa.rekey != nil && sa.rekey.ours {
-		sa.rekey.theirs, sa.rekey.lowest = next, lowest
-		return
-	}
-	e.finishRekey(sa, next)
 }
 
 func (sa *ikeSA) deletingChild() bool {

@@ -32,11 +32,11 @@ type reply struct {
 // task is an exchange of ours that waits for its turn. run tells false when there is nothing to do any more.
 type task struct {
 	what string
-	run  func() bool
+	run  func(sa *ikeSA) bool
 }
 
 // enqueue puts an exchange into the SA's queue. what, if not empty, keeps a second of the same name out.
-func (e *Engine) enqueue(sa *ikeSA, what string, run func() bool) {
+func (e *Engine) enqueue(sa *ikeSA, what string, run func(sa *ikeSA) bool) {
 	for _, t := range sa.queue {
 		if what != "" && t.what == what {
 			return
@@ -51,7 +51,7 @@ func (e *Engine) next(sa *ikeSA) {
 	for !sa.closed && sa.request == nil && !sa.busy() && sa.state >= stateUp && len(sa.queue) > 0 {
 		t := sa.queue[0]
 		sa.queue = sa.queue[1:]
-		if t.run() {
+		if t.run(sa) {
 			return
 		}
 	}
@@ -59,7 +59,7 @@ func (e *Engine) next(sa *ikeSA) {
 
 // busy: an exchange of ours is being prepared (a job, an SPI) or goes on over several messages, and no other may begin.
 func (sa *ikeSA) busy() bool {
-	return sa.setup != nil && sa.state < stateUp || sa.rekey != nil && sa.rekey.ours || sa.making != nil
+	return sa.setup != nil && sa.state < stateUp || sa.rekey != nil || sa.making != nil
 }
 
 // ask sends a protected request. done gets the response; failed, when nobody answers.

@@ -51,8 +51,10 @@ type ikeSA struct {
 	answering      bool     // the request nextIn is being worked on
 	response       [][]byte // to nextIn-1, for repeats
 	children       []*childSA
-	setup          *setup // while it is being made
-	rekey          *rekeying
+	setup          *setup        // while it is being made
+	rekey          *rekeying     // ours
+	peerRekey      *peerRekeying // the peer's
+	undecided      bool          // a successor of the peer's, while our own rekey of the same SA is out
 	established    time.Time
 	rekeyAt        time.Time
 	lastIn         time.Time // of the last authentic packet
@@ -165,9 +167,7 @@ func (e *Engine) close(sa *ikeSA) {
 	e.releaseChild(sa.answeringChild)
 	e.releaseChild(sa.making)
 	e.releaseChild(sa.answeringChild)
-	if sa.rekey != nil {
-		sa.rekey.close()
-	}
+	sa.dropRekey()
 	if sa.setup != nil {
 		closeResult(sa.setup.kePrivate)
 	}
@@ -179,7 +179,7 @@ func (e *Engine) close(sa *ikeSA) {
 	if c := sa.conn; c != nil {
 		c.forget(sa)
 	}
-	sa.queue, sa.reassembler, sa.response, sa.setup, sa.rekey, sa.followups = nil, nil, nil, nil, nil, nil
+	sa.queue, sa.reassembler, sa.response, sa.setup, sa.followups = nil, nil, nil, nil, nil
 }
 
 func (e *Engine) notHalfOpen(sa *ikeSA) {

@@ -141,7 +141,7 @@ func (s *soak) op() {
 	note := func(format string, args ...any) {
 		s.ops = append(s.ops, fmt.Sprintf("%v %s: ", s.w.now.Sub(epoch).Round(time.Millisecond), n.name)+fmt.Sprintf(format, args...))
 	}
-	n.w.quiet = *soakSeed == 0
+	s.w.quiet = *soakSeed == 0
 	switch k := s.rng.IntN(22); k {
 	case 0, 1, 2:
 		note("rekey child %q", child)
@@ -208,9 +208,10 @@ func (s *soak) op() {
 		case 0:
 			v.Connections[0].Children[0].Lifetime.Rekey = 5*3600 + s.rng.IntN(3600)
 		case 1:
-			v.Connections[0].Children[1].Proposals = append([]plan.ESPProposal{{Encr: []plan.Encr{chacha}, SN: []ikev2.SNID{ikev2.SN_32}}}, c.Children[1].Proposals...)[:1+s.rng.IntN(2)]
-			if len(v.Connections[0].Children[1].Proposals) == 1 {
-				v.Connections[0].Children[1].Proposals = []plan.ESPProposal{c.Children[1].Proposals[len(c.Children[1].Proposals)-1]}
+			last := c.Children[1].Proposals[len(c.Children[1].Proposals)-1]
+			v.Connections[0].Children[1].Proposals = []plan.ESPProposal{last}
+			if len(c.Children[1].Proposals) == 1 {
+				v.Connections[0].Children[1].Proposals = []plan.ESPProposal{{Encr: []plan.Encr{chacha}, SN: []ikev2.SNID{ikev2.SN_32}}, last}
 			}
 		case 2:
 			v.Connections[0].Lifetime.Rekey = 15*3600 + s.rng.IntN(3600)
