@@ -110,8 +110,8 @@ func (e *Engine) fromXFRM(m msg.Message) {
 	known := e.waits[req].process == msg.XFRMProc
 	if w, ok := e.answered(req); ok && known {
 		w.answer(m)
-	} else if spi, isSPI := m.(*msg.SPI); isSPI && known && spi.SPI != 0 {
-		e.removeFromDatapath(spi.SPI) // its SA is gone: the SPI goes back
+	} else if spi, isSPI := m.(*msg.SPI); isSPI && spi.SPI != 0 {
+		e.removeFromDatapath(spi.SPI) // whom it was for is gone: the SPI goes back
 	}
 }
 

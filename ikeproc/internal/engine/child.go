@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/suite"
@@ -34,10 +35,13 @@ type childSA struct {
 	encap         bool
 	local, remote []msg.TS
 	later         bool     // sending waits for the old pair to go
+	ours          bool     // we began the exchange that made it
 	lowest        []byte   // the lower nonce of the exchange that made it (RFC 7296 section 2.8.1)
 	peerLowest    []byte   // the lower nonce of the peer's rekey of this one, from our answer on
 	theirs        *childSA // made by it
 	old           *childSA // what this one replaces, until that has gone
+	madeOn        *ikeSA   // as responder: where the response went that the peer may not have seen yet
+	seenFrom      uint32   // and the nextIn that shows that it has
 	installed     time.Time
 	rekeyAt       time.Time
 	rekey, hard   *timer
@@ -113,6 +117,15 @@ func closeAll(list []secret.Bytes) {
 	}
 }
 
+// answerLife is how long a peer may take to see a response of ours, all its retransmissions included.
+const answerLife = 3 * time.Minute
+
+// unseen: the response that made this pair may still be on its way, so that the peer may come to know it later. A further request of the peer's
+// shows that it has arrived, since its window is 1.
+func (e *Engine) unseen(ch *childSA) bool {
+	return ch.madeOn != nil && ch.madeOn == ch.sa && ch.sa.nextIn < ch.seenFrom && e.now.Sub(ch.installed) < answerLife
+}
+
 // removeFromDatapath is said, not asked: whatever comes back, we are done with the pair.
 func (e *Engine) removeFromDatapath(spi uint32) {
 	e.seq++
@@ -151,7 +164,7 @@ func (e *Engine) install(sa *ikeSA, n *childNegotiation, later bool, then func(c
 		m.Replaces = n.old.spiIn
 	}
 	ch := &childSA{sa: sa, cfg: n.cfg, spiIn: n.spiIn, spiOut: n.spiOut, transform: m.Transform, mode: m.Mode, encap: sa.encap,
-		local: n.local, remote: n.remote, later: later, lowest: lower(n.ni, n.nr), old: n.old}
+		local: n.local, remote: n.remote, later: later, ours: n.initiator, lowest: lower(n.ni, n.nr), old: n.old}
 	e.askXFRM(sa, m, &m.Req, func(answer msg.Message) {
 		if n.done {
 			return // given up meanwhile, and removed
@@ -198,9 +211,32 @@ func (e *Engine) adoptChild(sa *ikeSA, ch *childSA) {
 	e.log(status.Event{Level: "info", Event: event, Connection: sa.conn.cfg.Name, Child: ch.cfg.Name, Peer: sa.remote.String(),
 		Text: fmt.Sprintf("child SA %08x/%08x %s %v to %v", ch.spiIn, ch.spiOut, text, describeTS(ch.local), describeTS(ch.remote))})
 	if ch.old == nil {
+		e.dropTwin(sa, ch)
 		e.childUp(sa.conn, ch.cfg.Name)
 	}
 	sa.conn.problem = nil
+}
+
+// dropTwin ends one of two pairs for the same traffic that both ends asked for at once, by the rule for simultaneous rekeys: who made the one with the
+// lowest nonce closes it (RFC 7296 section 2.8.1).
+func (e *Engine) dropTwin(sa *ikeSA, ch *childSA) {
+	for _, o := range sa.children {
+		if o == ch || o.cfg.Name != ch.cfg.Name || o.ours == ch.ours || o.state != childUp || e.now.Sub(o.installed) > time.Minute ||
+			!slices.Equal(o.local, ch.local) || !slices.Equal(o.remote, ch.remote) {
+			continue
+		}
+		loser := ch
+		if bytes.Compare(o.lowest, ch.lowest) < 0 {
+			loser = o
+		}
+		if loser.ours {
+			e.after(time.Second, func() {
+				if !loser.sa.closed {
+					e.deleteChild(loser)
+				}
+			})
+		}
+	}
 }
 
 // dropChild takes a pair out of the datapath and off the books. Its policies stay.

@@ -305,6 +305,10 @@ func (e *Engine) childRefused(sa *ikeSA, n *childNegotiation, refusal *wire.Noti
 			return
 		}
 	case ikev2.CHILD_SA_NOT_FOUND:
+		if n.old != nil && e.unseen(n.old) {
+			e.again(sa, n, 2*time.Second)
+			return
+		}
 		if n.old != nil { // the peer has lost it: begin afresh (RFC 7296 section 2.25)
 			old, name := n.old, n.cfg.Name
 			e.releaseChild(n)

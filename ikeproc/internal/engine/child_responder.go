@@ -178,6 +178,9 @@ func (e *Engine) childRespond(sa *ikeSA, n *childNegotiation, inAuth bool, ke []
 	install := func(then func(problem string)) {
 		// The rekey's responder does not send on the new pair before its peer can receive there.
 		e.install(sa, n, n.old != nil, func(ch *childSA, problem string) {
+			if problem == "" {
+				ch.madeOn, ch.seenFrom = sa, sa.nextIn+2
+			}
 			if problem == "" && n.old != nil {
 				n.old.theirs = ch
 				e.activateSoon(ch)

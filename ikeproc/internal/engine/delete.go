@@ -19,6 +19,11 @@ func (e *Engine) deleteChild(ch *childSA) {
 	ch.state = childDeleting
 	ch.rekey.stop()
 	ch.hard.stop()
+	e.sendDelete(ch)
+}
+
+// --> INFORMATIONAL { D(our inbound SPI) }, <-- INFORMATIONAL { D(the peer's) }
+func (e *Engine) sendDelete(ch *childSA) {
 	e.enqueue(ch.sa, "", func(sa *ikeSA) bool {
 		if sa.childOut(ch.spiOut) != ch {
 			return false
@@ -29,8 +34,14 @@ func (e *Engine) deleteChild(ch *childSA) {
 			}
 			e.settle(sa.conn)
 		}
-		return e.ask(sa, ikev2.INFORMATIONAL, []wire.Payload{&wire.Delete{Protocol: ikev2.ProtocolESP, SPIs: []uint32{ch.spiIn}}},
-			func(reply) { gone() }, nil)
+		return e.ask(sa, ikev2.INFORMATIONAL, []wire.Payload{&wire.Delete{Protocol: ikev2.ProtocolESP, SPIs: []uint32{ch.spiIn}}}, func(r reply) {
+			if wire.Find[*wire.Delete](r.ps) == nil && e.unseen(ch) {
+				// The peer does not know the pair yet, and will: it must hear of its end after that.
+				e.after(2*time.Second, func() { e.sendDelete(ch) })
+				return
+			}
+			gone()
+		}, nil)
 	})
 }
 
