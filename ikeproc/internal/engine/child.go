@@ -172,7 +172,6 @@ func (e *Engine) install(sa *ikeSA, n *childNegotiation, later bool, then func(c
 		if _, ok := answer.(*msg.Installed); !ok {
 			why := "xfrmproc was started again"
 			if r, ok := answer.(*msg.Refused); ok {
-				n.spiIn = 0 // all or nothing: the SPI is free
 				why = r.Reason
 				if at := e.place(r.Pos); at != "" {
 					why += " (" + at + ")"
