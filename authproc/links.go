@@ -62,14 +62,18 @@ type writer struct {
 	done chan struct{}
 }
 
-func write(send func(msg.Message) error) *writer {
+// write begins. fail is called when the link does not take a message, and must make its reader end.
+func write(send func(msg.Message) error, fail func() error) *writer {
 	w := &writer{out: make(chan msg.Message, queueLength), done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
 		var failed error
 		for m := range w.out {
-			if failed == nil {
-				failed = send(m)
+			if failed != nil {
+				continue
+			}
+			if failed = send(m); failed != nil {
+				_ = fail()
 			}
 		}
 	}()
@@ -115,7 +119,7 @@ func newIKELink(l Link) *ikeLink {
 	return &ikeLink{reader: read(func() (msg.Message, []*os.File, error) {
 		m, err := l.Receive()
 		return m, nil, err
-	}), writer: write(l.Send), link: l}
+	}), writer: write(l.Send, l.Close), link: l}
 }
 
 // close ends the link at once: who speaks to a new one has no use for what was still to be said.

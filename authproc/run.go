@@ -38,7 +38,7 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	p := &process{cfg: cfg}
 	defer p.close()
-	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send)
+	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send, cfg.Control.Close)
 	if err := p.triked.say(&msg.Hello{Process: string(msg.AuthProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
 		return fmt.Errorf("say hello to triked: %w", err)
 	}

@@ -60,14 +60,18 @@ type writer struct {
 	done chan struct{}
 }
 
-func write(send func(msg.Message) error) *writer {
+// write begins. fail is called when the link does not take a message, and must make its reader end.
+func write(send func(msg.Message) error, fail func() error) *writer {
 	w := &writer{out: make(chan msg.Message, queueLength), done: make(chan struct{})}
 	go func() {
 		defer close(w.done)
 		var failed error
 		for m := range w.out {
-			if failed == nil {
-				failed = send(m)
+			if failed != nil {
+				continue
+			}
+			if failed = send(m); failed != nil {
+				_ = fail()
 			}
 		}
 	}()
@@ -129,7 +133,7 @@ func (n *neighbour) connect(l Link) error {
 		m, err := l.Receive()
 		return m, nil, err
 	})
-	n.writer = write(l.Send)
+	n.writer = write(l.Send, l.Close)
 	held := n.held
 	n.held = nil
 	for _, m := range held {

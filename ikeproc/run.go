@@ -29,8 +29,10 @@ type process struct {
 	resets  []engine.Event // for the engine, before anything else
 	lines   lineLimit
 	hints   *msg.TrustHints  // the last that came
+	carried *msg.Inventory   // likewise, until there is an engine
 	leaving <-chan time.Time // set from Shutdown on
 	done    bool
+	err     error // why, if it is no good end
 }
 
 // Run serves the peers and triked until triked says Shutdown, its link ends, or ctx does. After a Shutdown, and when ctx ends, the error is nil.
@@ -42,7 +44,7 @@ func Run(ctx context.Context, cfg Config) error {
 	p.alarm.Stop()
 	p.sockets.init()
 	defer p.close()
-	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send)
+	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send, cfg.Control.Close)
 	if err := p.triked.say(&msg.Hello{Process: string(msg.IKEProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
 		return fmt.Errorf("say hello to triked: %w", err)
 	}
@@ -51,7 +53,7 @@ func Run(ctx context.Context, cfg Config) error {
 			return err
 		}
 	}
-	return nil
+	return p.err
 }
 
 // step gives the engine one event and does what it says. Links that were lost on the way come first the next time.
@@ -98,10 +100,10 @@ func (p *process) do(eff engine.Effect) {
 	}
 }
 
-// say says m to triked. A triked that does not read is a triked that is gone: its link's end shows at the reader.
+// say says m to triked. Without a triked that reads there is nobody to serve.
 func (p *process) say(m msg.Message) {
 	if err := p.triked.say(m); err != nil {
-		p.done = true
+		p.done, p.err = true, fmt.Errorf("the link to triked: %w", err)
 	}
 }
 

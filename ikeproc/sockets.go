@@ -7,13 +7,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"time"
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/engine"
 	"github.com/trike-ipsec/trike/ikeproc/internal/udp"
 	"github.com/trike-ipsec/trike/internal/ikev2"
 )
 
-// How many datagrams wait. When there are more, the oldest goes: its sender has most likely sent it again.
+// How many datagrams wait. What comes when there are so many is lost, as on the network.
 const (
 	knownLength = 2048 // of IKE SAs that exist, or claim to
 	initsLength = 512  // that would begin one
@@ -32,7 +33,8 @@ type sockets struct {
 // socket is one transport in use.
 type socket struct {
 	Transport
-	out chan Datagram
+	out     chan Datagram
+	written chan struct{} // closed when all that was queued has been sent
 }
 
 func (s *sockets) init() {
@@ -42,7 +44,7 @@ func (s *sockets) init() {
 
 // add takes a transport into use.
 func (s *sockets) add(t Transport) {
-	k := &socket{t, make(chan Datagram, sendLength)}
+	k := &socket{t, make(chan Datagram, sendLength), make(chan struct{})}
 	s.by[t.Local()] = k
 	go s.read(k)
 	go s.write(k)
@@ -56,9 +58,16 @@ func (s *sockets) remove(at netip.AddrPort) {
 	}
 }
 
+// close waits, a little, until what was queued has been sent: the last words are farewells.
 func (s *sockets) close() {
-	for at := range s.by {
+	enough := time.After(drainTimeout)
+	for at, k := range s.by {
 		s.remove(at)
+		select {
+		case <-k.written:
+		case <-enough:
+			return
+		}
 	}
 }
 
@@ -80,6 +89,7 @@ func (s *sockets) send(d engine.Send) {
 func (s *sockets) read(k *socket) {
 	local := k.Local()
 	into := make([]Datagram, udp.Batch)
+	failed := 0
 	for {
 		n, err := k.Receive(into)
 		if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrClosed) || errors.Is(err, io.EOF) {
@@ -87,8 +97,11 @@ func (s *sockets) read(k *socket) {
 		}
 		if err != nil { // what an earlier datagram met on its way; there is nobody to tell whose
 			s.fault(fmt.Errorf("receive on %v: %w", local, err))
+			time.Sleep(min(time.Millisecond<<min(failed, 10), time.Second))
+			failed++
 			continue
 		}
+		failed = 0
 		for _, d := range into[:n] {
 			b, ok := udp.Strip(local.Port(), d.Data)
 			if !ok {
@@ -98,7 +111,13 @@ func (s *sockets) read(k *socket) {
 			if begins(b) {
 				queue = s.inits
 			}
-			put(queue, engine.Datagram{Local: local, Remote: d.Remote, Data: append([]byte(nil), b...)})
+			if len(queue) == cap(queue) {
+				continue
+			}
+			select {
+			case queue <- engine.Datagram{Local: local, Remote: d.Remote, Data: append([]byte(nil), b...)}:
+			default: // another socket was quicker
+			}
 		}
 	}
 }
@@ -108,23 +127,9 @@ func begins(b []byte) bool {
 	return ikev2.ExchangeType(b[18]) == ikev2.IKE_SA_INIT && b[19]&0x20 == 0
 }
 
-// put queues ev in place of the oldest when there is no room.
-func put(queue chan engine.Event, ev engine.Event) {
-	for {
-		select {
-		case queue <- ev:
-			return
-		default:
-		}
-		select {
-		case <-queue:
-		default:
-		}
-	}
-}
-
 // write sends what is queued, in batches, and closes the transport in the end.
 func (s *sockets) write(k *socket) {
+	defer close(k.written)
 	defer k.Close()
 	batch := make([]Datagram, 0, udp.Batch)
 	for d := range k.out {

@@ -141,6 +141,9 @@ func (p *process) commit(m *msg.Commit) error {
 	} else {
 		p.step(engine.Reload{Serial: n.serial, View: n.view})
 	}
+	if p.hints != nil { // authproc commits first
+		p.step(engine.FromAuth{Msg: p.hints})
+	}
 	for at := range p.sockets.by {
 		if !slices.Contains(n.view.Listen, at.Addr()) {
 			p.sockets.remove(at)
@@ -154,8 +157,9 @@ func (p *process) commit(m *msg.Commit) error {
 func (p *process) begin() {
 	p.engine = engine.New(engine.Config{View: p.view, Entropy: p.cfg.Entropy, Now: p.cfg.Now(), Limits: p.cfg.Limits})
 	p.step(engine.Tick{})
-	if p.hints != nil {
-		p.step(engine.FromAuth{Msg: p.hints})
+	if p.carried != nil {
+		p.step(engine.FromXFRM{Msg: p.carried})
+		p.carried = nil
 	}
 }
 
@@ -208,4 +212,10 @@ func (p *process) shutdown() {
 	}
 	p.leaving = time.After(p.cfg.Farewell)
 	p.step(engine.Shutdown{})
+}
+
+// left ends the process although peers have not answered.
+func (p *process) left() {
+	p.log("warn", "shutdown", "not every peer has answered the farewell in time")
+	p.done = true
 }

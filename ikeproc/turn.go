@@ -3,6 +3,7 @@ package ikeproc
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/engine"
 )
@@ -33,6 +34,8 @@ func (p *process) turn(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			p.done = true
+		case <-p.leaving:
+			p.left()
 		default:
 		}
 		return nil
@@ -162,7 +165,7 @@ func (p *process) wait(ctx context.Context) error {
 		p.work.finished()
 		p.step(engine.Computed{KEResult: r})
 	case <-p.alarm.C:
-		p.alarmed = p.alarmed.Add(-1) // whatever comes next is another alarm
+		p.alarmed = time.Time{}
 		p.step(engine.Tick{})
 	case d := <-known:
 		p.step(d)
@@ -171,8 +174,7 @@ func (p *process) wait(ctx context.Context) error {
 	case f := <-p.sockets.faults:
 		p.log("warn", "socket", fmt.Sprintf("%v", f))
 	case <-p.leaving:
-		p.log("warn", "shutdown", "not every peer has answered the farewell in time")
-		p.done = true
+		p.left()
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ type workers struct {
 
 func newWorkers(count int) *workers {
 	// A result always finds room, so no worker waits for the loop.
-	w := &workers{count: count, jobs: make(chan suite.KEJob, 2*count), results: make(chan suite.KEResult, 4*count)}
+	w := &workers{count: count, jobs: make(chan suite.KEJob, 4*count), results: make(chan suite.KEResult, 4*count)}
 	for range count {
 		go func() {
 			for j := range w.jobs {

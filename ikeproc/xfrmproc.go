@@ -9,10 +9,16 @@ import (
 
 // fromXFRMProc hands one message of xfrmproc's to the engine. An error ends the link.
 func (p *process) fromXFRMProc(m msg.Message) error {
-	switch m.(type) {
-	case *msg.SPI, *msg.Installed, *msg.Refused, *msg.Counters, *msg.Acquire, *msg.Expire, *msg.Mapping, *msg.Inventory:
-		p.step(engine.FromXFRM{Msg: m})
-		return nil
+	switch m := m.(type) {
+	case *msg.Inventory:
+		if p.engine == nil {
+			p.carried = m
+			return nil
+		}
+	case *msg.SPI, *msg.Installed, *msg.Refused, *msg.Counters, *msg.Acquire, *msg.Expire, *msg.Mapping:
+	default:
+		return fmt.Errorf("xfrmproc said %T, which has no place here", m)
 	}
-	return fmt.Errorf("xfrmproc said %T, which has no place here", m)
+	p.step(engine.FromXFRM{Msg: m})
+	return nil
 }
