@@ -71,9 +71,9 @@ var law = []row{
 
 	{path: "cmd/triked", may: []string{"internal/supervise", "internal/plan"}, link: []string{cue, grpc, cli},
 		why: "triked is root: every package that it links runs its init as root"},
-	{path: "cmd/ikeproc", may: []string{"ikeproc"}, link: []string{cue, grpc, cli}, why: "a main of five lines, in a binary of its own"},
-	{path: "cmd/authproc", may: []string{"authproc"}, link: []string{cue, cli, netlink}, why: "a main of five lines, in a binary of its own"},
-	{path: "cmd/xfrmproc", may: []string{"xfrmproc"}, link: []string{cue, grpc, cli, "crypto/x509"}, why: "a main of five lines, in a binary of its own"},
+	{path: "cmd/ikeproc", may: []string{"ikeproc", "internal/sandbox"}, link: []string{cue, grpc, cli}, why: "a main of five lines, in a binary of its own"},
+	{path: "cmd/authproc", may: []string{"authproc", "internal/sandbox"}, link: []string{cue, cli, netlink}, why: "a main of five lines, in a binary of its own"},
+	{path: "cmd/xfrmproc", may: []string{"xfrmproc", "internal/sandbox", "internal/plan"}, link: []string{cue, grpc, cli, "crypto/x509"}, why: "a main of five lines, in a binary of its own"},
 	{path: "cmd/trike/...", may: []string{"compiler/...", "schema", "internal/plan", "internal/control", "internal/status", "internal/ikev2"},
 		why: "the operator's command speaks to triked by internal/control alone, and starts no process of the trio"},
 	{path: "cmd/...", why: "a program that this table does not know"},
