@@ -1,0 +1,73 @@
+package compiler
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+)
+
+// maxSecret bounds a secret's file, in octets.
+const maxSecret = 64 << 10
+
+// checkSecret looks at a secret's file without reading it: on the gateway it must be there and be private; elsewhere its absence is to be expected.
+func (c *lowerer) checkSecret(name string, d *secretDoc) {
+	where := at("secrets", name, "file")
+	if path.Clean(d.File) != d.File || !path.IsAbs(d.File) {
+		c.fail(CodeSecretPath, where, "did you mean \""+path.Clean("/"+d.File)+"\"?", "%q is not a plain absolute path", d.File)
+		return
+	}
+	if c.options.OnBox && c.options.Gateway != "" && !c.uses(c.options.Gateway, name) {
+		return
+	}
+	say := c.warn
+	if c.options.OnBox {
+		say = c.fail
+	}
+	st, err := os.Stat(d.File)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		say(CodeSecretMissing, where, "put the key there on the gateway: umask 077; head -c 32 /dev/urandom | base64 > "+d.File, "there is no file %s", d.File)
+	case err != nil:
+		say(CodeSecretRead, where, "", "%v", reason(d.File, err))
+	case !st.Mode().IsRegular():
+		say(CodeSecretKind, where, "", "%s is not a regular file", d.File)
+	case st.Size() == 0:
+		say(CodeSecretKind, where, "", "%s is empty", d.File)
+	case st.Size() > maxSecret:
+		say(CodeSecretKind, where, "", "%s has %d octets, at most %d make a key", d.File, st.Size(), maxSecret)
+	case st.Mode().Perm()&0o077 != 0:
+		say(CodeSecretOpen, where, "chmod 600 "+d.File, "%s can be read by others than its owner (mode %04o)", d.File, st.Mode().Perm())
+	default:
+		f, err := os.Open(d.File)
+		if err != nil {
+			say(CodeSecretRead, where, "run this as root", "%v", reason(d.File, err))
+			return
+		}
+		f.Close()
+	}
+}
+
+// uses tells whether a gateway authenticates with a secret.
+func (c *lowerer) uses(gateway, secret string) bool {
+	for name, d := range c.links {
+		if d.Auth.PSK.Secret != secret {
+			continue
+		}
+		if len(d.Between) == 2 && (d.Between[0] == gateway || d.Between[1] == gateway) || len(d.Between) != 2 && joins(name, gateway) {
+			return true
+		}
+	}
+	for _, d := range c.connections {
+		if d.Auth.PSK.Secret == secret && d.Gateway == gateway {
+			return true
+		}
+	}
+	return false
+}
+
+// joins tells whether a link's name begins or ends with a gateway's.
+func joins(link, gateway string) bool {
+	n := len(gateway)
+	return len(link) > n && (link[:n+1] == gateway+"-" || link[len(link)-n-1:] == "-"+gateway)
+}

@@ -1,0 +1,4 @@
+package compiler
+
+// explanations tell more about each code.
+var explanations = map[Code]string{}

@@ -1,0 +1,163 @@
+package compiler
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/cuecontext"
+	embedded "cuelang.org/go/cue/interpreter/embed"
+	"cuelang.org/go/cue/load"
+	"cuelang.org/go/mod/modfile"
+
+	"github.com/trike-ipsec/trike/schema"
+)
+
+// languageVersion is the CUE that a policy without a module file is written in.
+const languageVersion = "v0.17.0"
+
+// loaded is a policy's package, parsed, with its imports, not evaluated.
+type loaded struct {
+	tree  *tree
+	inst  *build.Instance
+	index *index
+}
+
+// read parses the package in the tree's directory.
+func (t *tree) read(tags []string) (*loaded, []Diagnostic) {
+	overlay, err := builtinOverlay()
+	if err != nil {
+		return nil, []Diagnostic{{Severity: Error, Code: CodeEvaluator, Message: err.Error()}}
+	}
+	if ds := t.moduleInto(overlay); ds != nil {
+		return nil, ds
+	}
+	l := &loaded{tree: t, index: &index{}}
+	insts := load.Instances([]string{"."}, &load.Config{
+		Dir: t.dir, ModuleRoot: t.root, Registry: builtin{}, Tags: tags, Overlay: overlay, Env: []string{},
+	})
+	if len(insts) != 1 {
+		return nil, []Diagnostic{{Severity: Error, Code: CodeUnreadable, Message: fmt.Sprintf("%d packages in one directory", len(insts)),
+			Hint: "give all files the same package clause"}}
+	}
+	l.inst = insts[0]
+	l.index = l.indexFiles()
+	if l.inst.Err != nil {
+		c := &cueFindings{l: l}
+		c.add(l.inst.Err)
+		return nil, c.found
+	}
+	return l, nil
+}
+
+// moduleInto gives a policy without a module file one, and one that does not mention the schema the dependency on it.
+func (t *tree) moduleInto(overlay map[string]load.Source) []Diagnostic {
+	name := filepath.Join(t.root, filepath.FromSlash(moduleFile))
+	file := &modfile.File{Module: "policy.invalid@v0", Language: &modfile.Language{Version: languageVersion}}
+	if t.module {
+		fail := func(err error) []Diagnostic {
+			return []Diagnostic{{Severity: Error, Code: CodeModule, File: t.rel(name), Message: "the module file cannot be read: " + flat(err), Hint: "see `cue help modules`"}}
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return fail(err)
+		}
+		if file, err = modfile.Parse(b, moduleFile); err != nil {
+			return fail(err)
+		}
+		if file.Module == schema.Module {
+			return nil
+		}
+		if _, there := file.Deps[schema.Module]; there {
+			return nil
+		}
+	}
+	if file.Deps == nil {
+		file.Deps = map[string]*modfile.Dep{}
+	}
+	file.Deps[schema.Module] = &modfile.Dep{Version: schema.Version, Default: true}
+	b, err := modfile.Format(file)
+	if err != nil {
+		return []Diagnostic{{Severity: Error, Code: CodeModule, File: t.rel(name), Message: flat(err)}}
+	}
+	overlay[name] = load.FromBytes(b)
+	return nil
+}
+
+func flat(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
+func newContext() *cue.Context { return cuecontext.New(cuecontext.Interpreter(embedded.New())) }
+
+// definitions are the schema's, in a context of their own.
+func definitions(ctx *cue.Context) (cue.Value, error) {
+	inst := load.Instances([]string{"."}, &load.Config{FS: schema.Files, Registry: builtin{}, Env: []string{}})[0]
+	if inst.Err != nil {
+		return cue.Value{}, inst.Err
+	}
+	v := ctx.BuildInstance(inst)
+	return v, v.Err()
+}
+
+// evaluated is a policy that has met the schema.
+type evaluated struct {
+	*loaded
+	whole  cue.Value // the package
+	policy cue.Value // its field `policy`, with the schema
+}
+
+// evaluate builds the package and holds it against the schema.
+func (l *loaded) evaluate(_ context.Context) (*evaluated, []Diagnostic) {
+	ctx := newContext()
+	whole := ctx.BuildInstance(l.inst)
+	c := &cueFindings{l: l, whole: whole}
+	defs, err := definitions(ctx)
+	if err != nil {
+		return nil, []Diagnostic{{Severity: Error, Code: CodeEvaluator, Message: flat(err)}}
+	}
+	def := defs.LookupPath(cue.ParsePath("#Policy"))
+	c.def = def
+	policy := whole.LookupPath(cue.ParsePath("policy"))
+	if whole.Err() == nil && !policy.Exists() {
+		return nil, []Diagnostic{{Severity: Error, Code: CodeNoPolicy, File: l.firstFile(), Line: 1, Column: 1, Message: "this package has no field `policy`",
+			Hint: "begin with `policy: schema.#Policy` and say the rest below `policy`"}}
+	}
+	// Err is the first error alone; Validate finds all.
+	if err := whole.Validate(cue.All()); err != nil {
+		c.add(err)
+	}
+	if len(c.found) == 0 {
+		if err := policy.Validate(cue.All(), cue.Concrete(true)); err != nil {
+			c.add(err)
+		}
+	}
+	// Once more with the schema: a policy may have left it out, or embedded it, which opens it.
+	both := def.Unify(policy)
+	if len(c.found) == 0 {
+		if err := both.Validate(cue.All(), cue.Concrete(true)); err != nil {
+			c.add(err)
+		}
+	}
+	if len(c.found) > 0 {
+		return nil, c.found
+	}
+	return &evaluated{loaded: l, whole: whole, policy: both}, nil
+}
+
+func (l *loaded) firstFile() string {
+	for _, f := range l.inst.Files {
+		if n := l.tree.rel(f.Filename); n != "" {
+			return n
+		}
+	}
+	return ""
+}
+
+func label(f *ast.Field) (string, bool) {
+	name, _, err := ast.LabelName(f.Label)
+	return name, err == nil
+}

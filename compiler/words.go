@@ -1,0 +1,128 @@
+package compiler
+
+import (
+	"encoding/hex"
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/plan"
+)
+
+// maxSeconds bounds a duration: a year.
+const maxSeconds = 366 * 86400
+
+// seconds reads "30s", "20m", "4h", "1d" or "1h30m".
+func seconds(s string) (int, error) {
+	total, n, digits := 0, 0, false
+	for _, r := range s {
+		if r >= '0' && r <= '9' {
+			if n, digits = n*10+int(r-'0'), true; n > maxSeconds {
+				return 0, fmt.Errorf("%q is longer than a year", s)
+			}
+			continue
+		}
+		unit := map[rune]int{'s': 1, 'm': 60, 'h': 3600, 'd': 86400}[r]
+		if unit == 0 || !digits {
+			return 0, fmt.Errorf("%q is not a duration; want e.g. \"30s\", \"20m\", \"4h\" or \"1h30m\"", s)
+		}
+		if total, n, digits = total+n*unit, 0, false; total > maxSeconds {
+			return 0, fmt.Errorf("%q is longer than a year", s)
+		}
+	}
+	if digits || s == "" {
+		return 0, fmt.Errorf("%q is not a duration; want e.g. \"30s\", \"20m\", \"4h\" or \"1h30m\"", s)
+	}
+	return total, nil
+}
+
+// duration writes seconds as the policy would.
+func duration(n int) string {
+	if n == 0 {
+		return "0s"
+	}
+	var b strings.Builder
+	for _, u := range []struct {
+		size int
+		name string
+	}{{86400, "d"}, {3600, "h"}, {60, "m"}, {1, "s"}} {
+		if n >= u.size {
+			fmt.Fprintf(&b, "%d%s", n/u.size, u.name)
+			n %= u.size
+		}
+	}
+	return b.String()
+}
+
+// identity reads an address, a DNS name, "user@host" or "keyid:" with hex digits (RFC 7296 section 3.5).
+func identity(s string) (plan.Identity, error) {
+	if a, err := netip.ParseAddr(s); err == nil {
+		if a.Zone() != "" || a.Is4In6() {
+			return plan.Identity{}, fmt.Errorf("%q is not an address that can go on the wire", s)
+		}
+		if a.Is4() {
+			return plan.Identity{Type: ikev2.ID_IPV4_ADDR, Data: a.String()}, nil
+		}
+		return plan.Identity{Type: ikev2.ID_IPV6_ADDR, Data: a.String()}, nil
+	}
+	if digits, ok := strings.CutPrefix(s, "keyid:"); ok {
+		b, err := hex.DecodeString(digits)
+		if err != nil || len(b) == 0 {
+			return plan.Identity{}, fmt.Errorf("%q: an even number of hex digits follows \"keyid:\"", s)
+		}
+		return plan.Identity{Type: ikev2.ID_KEY_ID, Data: hex.EncodeToString(b)}, nil
+	}
+	if s == "" || len(s) > 255 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return plan.Identity{}, fmt.Errorf("%q: an identity is 1 to 255 printable ASCII characters without blanks", s)
+	}
+	if user, host, at := strings.Cut(s, "@"); at {
+		if user == "" || host == "" || strings.Contains(host, "@") {
+			return plan.Identity{}, fmt.Errorf("%q is not user@host", s)
+		}
+		return plan.Identity{Type: ikev2.ID_RFC822_ADDR, Data: s}, nil
+	}
+	if strings.ContainsAny(s, "/:") {
+		return plan.Identity{}, fmt.Errorf("%q is neither an address, a DNS name, user@host nor keyid:", s)
+	}
+	return plan.Identity{Type: ikev2.ID_FQDN, Data: s}, nil
+}
+
+// protocols are the IP protocols that selectors name.
+var protocols = map[string]uint8{"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "icmpv6": 58, "ospf": 89, "sctp": 132}
+
+// ports reads a protocol and its ports.
+func ports(protocol, port string) (proto uint8, first, last uint16, err error) {
+	last = 65535
+	if protocol != "" {
+		n, known := protocols[protocol]
+		if !known {
+			v, err := strconv.ParseUint(protocol, 10, 8)
+			if err != nil {
+				return 0, 0, 0, fmt.Errorf("protocol %q is not known; want a number up to 255", protocol)
+			}
+			n = uint8(v)
+		}
+		proto = n
+	}
+	if port == "" {
+		return proto, 0, last, nil
+	}
+	if proto == 0 {
+		return 0, 0, 0, fmt.Errorf("port %s needs a protocol, \"tcp\" or \"udp\" for example", port)
+	}
+	from, to, ranged := strings.Cut(port, "-")
+	if !ranged {
+		to = from
+	}
+	a, err1 := strconv.ParseUint(from, 10, 16)
+	b, err2 := strconv.ParseUint(to, 10, 16)
+	switch {
+	case err1 != nil || err2 != nil:
+		return 0, 0, 0, fmt.Errorf("port %q is not a port or a range up to 65535", port)
+	case a > b:
+		return 0, 0, 0, fmt.Errorf("port range %s ends before it begins", port)
+	}
+	return proto, uint16(a), uint16(b), nil
+}
