@@ -1,0 +1,109 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/trike-ipsec/trike/compiler"
+	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/urfave/cli/v2"
+)
+
+func vetCommand() *cli.Command {
+	return &cli.Command{
+		Name: "vet", Usage: "find every mistake in a policy, each with its line and how to mend it", ArgsUsage: "[DIR]", Flags: policyFlags(),
+		Action: func(c *cli.Context) error {
+			dir, err := policyDir(c)
+			if err != nil {
+				return err
+			}
+			_, err = compilePolicy(c, dir)
+			return err
+		},
+	}
+}
+
+// policyFlags are what every command has that reads a policy.
+func policyFlags(more ...cli.Flag) []cli.Flag {
+	return append([]cli.Flag{
+		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "CUE tag `NAME=VALUE`"},
+		&cli.StringFlag{Name: "format", Value: "text", Usage: "how findings are written: text, json or github"},
+		&cli.BoolFlag{Name: "on-box", Usage: "this is the gateway: a secret that is missing or that others can read is an error, not a warning"},
+	}, more...)
+}
+
+// policyDir is the command's only argument, the policy's directory; the current one without it.
+func policyDir(c *cli.Context) (string, error) {
+	if c.NArg() == 0 {
+		return ".", nil
+	}
+	return oneArgument(c, "DIR")
+}
+
+// compilePolicy compiles and writes the findings. The error, if any, is the exit status: everything has been said.
+func compilePolicy(c *cli.Context, dir string) (*compiler.Result, error) {
+	write, err := findingsWriter(c.String("format"))
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	result, findings := compiler.Compile(ctx, compiler.Options{Dir: dir, Tags: c.StringSlice("tag"), OnBox: c.Bool("on-box")})
+	write(c.App.Writer, findings)
+	if !compiler.Failed(findings) {
+		return result, nil
+	}
+	for _, d := range findings {
+		if d.Severity == compiler.Error && compiler.CouldNotRead(d.Code) {
+			return nil, cli.Exit("", 2)
+		}
+	}
+	return nil, cli.Exit("", 1)
+}
+
+func findingsWriter(format string) (func(io.Writer, []compiler.Diagnostic), error) {
+	switch format {
+	case "text":
+		return compiler.WriteText, nil
+	case "github":
+		return compiler.WriteGitHub, nil
+	case "json":
+		return func(w io.Writer, ds []compiler.Diagnostic) {
+			enc := json.NewEncoder(w)
+			for _, d := range ds {
+				_ = enc.Encode(d)
+			}
+		}, nil
+	}
+	return nil, cli.Exit(fmt.Sprintf("trike: no format %q: want text, json or github", format), 2)
+}
+
+// compileFor compiles a policy and returns the plan of one gateway.
+func compileFor(c *cli.Context, dir, gateway string) ([]byte, error) {
+	result, err := compilePolicy(c, dir)
+	if err != nil {
+		return nil, err
+	}
+	p, err := planFor(result, gateway)
+	if err != nil {
+		return nil, err
+	}
+	return plan.Encode(p), nil
+}
+
+func planFor(result *compiler.Result, gateway string) (*plan.Plan, error) {
+	var names []string
+	for _, p := range result.Plans {
+		if p.Gateway == gateway {
+			return p, nil
+		}
+		names = append(names, p.Gateway)
+	}
+	return nil, cli.Exit(fmt.Sprintf("trike: the policy has no gateway %q; it has %s", gateway, strings.Join(names, ", ")), 2)
+}
