@@ -24,6 +24,18 @@ type answer struct {
 	err    error
 }
 
+// maxHeld is how many questions may wait for the first plan.
+const maxHeld = 64
+
+// askHeld passes on what waited for the first plan.
+func (s *supervisor) askHeld() {
+	held := s.held
+	s.held = nil
+	for _, q := range held {
+		s.ask(q)
+	}
+}
+
 func (q *question) finish(err error) {
 	if !q.done {
 		q.done = true
@@ -33,6 +45,10 @@ func (q *question) finish(err error) {
 
 // ask passes a question on.
 func (s *supervisor) ask(q *question) {
+	if s.current == nil && (s.change != nil || s.booting) && !s.ending && len(s.held) < maxHeld {
+		s.held = append(s.held, q) // until the first plan is in force, or refused
+		return
+	}
 	s.req++
 	if q.control == nil {
 		s.askStatus(q)

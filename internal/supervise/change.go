@@ -372,6 +372,7 @@ func (s *supervisor) changeDone() {
 		s.note("warn", "applied", "%s", w)
 	}
 	c.request.answer(applied{serial: c.next.serial, changes: c.next.changes, warnings: c.warnings}, nil)
+	s.askHeld()
 	s.nextChange()
 }
 

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -34,6 +36,7 @@ type guard struct {
 	added      *plan.Plan // whose rules and routes are of this generation
 	generation int        // 0 or 1
 	noXFRM     bool       // this kernel has no XFRM policies
+	noInbound  error      // why XFRM policies cannot refuse what comes in, if they cannot
 }
 
 // apply makes the host lead what p protects. notes are for the operator.
@@ -58,6 +61,10 @@ func (g *guard) apply(p *plan.Plan, addOnly bool) (notes []string, err error) {
 		}
 		g.added = p
 	}
+	if g.noInbound = letIn(tunName); g.noInbound != nil {
+		l.policies = slices.DeleteFunc(l.policies, func(p policy) bool { return p.dir != dirOut })
+		notes = append(notes, fmt.Sprintf("clear packets from protected networks are not refused: %v. Switch strict reverse-path filtering on", g.noInbound))
+	}
 	if err := g.setPolicies(h, l.policies, addOnly); err != nil {
 		return notes, err
 	}
@@ -68,6 +75,19 @@ func (g *guard) apply(p *plan.Plan, addOnly bool) (notes []string, err error) {
 		return notes, nil
 	}
 	return notes, g.sweep(h, 1-g.generation)
+}
+
+// letIn has the kernel ask no XFRM policy about what comes in by the device: xfrmproc has decrypted and checked it.
+func letIn(device string) error {
+	for _, family := range []string{"ipv4", "ipv6"} {
+		switch err := os.WriteFile("/proc/sys/net/"+family+"/conf/"+device+"/disable_policy", []byte("1"), 0); {
+		case err == nil:
+		case family == "ipv6" && errors.Is(err, os.ErrNotExist): // no IPv6 here
+		default:
+			return err
+		}
+	}
+	return nil
 }
 
 // flush takes all of it away.

@@ -100,7 +100,11 @@ func clean(s string) string {
 
 // line takes what a process wrote to standard error: a word at its start, or a panic.
 func (j *journal) line(name msg.Process, text string) {
-	j.add(status.Event{Time: time.Now().UTC(), Level: "warn", Process: string(name), Event: "stderr", Text: text})
+	e := status.Event{Time: time.Now().UTC(), Level: "warn", Process: string(name), Event: "stderr", Text: text}
+	if rest, ok := strings.CutPrefix(text, "sandbox: "); ok {
+		e.Level, e.Event, e.Text = "info", "sandbox", rest
+	}
+	j.add(e)
 }
 
 // from takes an event that a process logs. Who said it is what triked knows, not what it says; one that logs too much is cut short.

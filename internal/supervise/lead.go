@@ -12,7 +12,7 @@ import (
 //
 //	rules     which packets look into which of our routing tables, before the host's own
 //	routes    in those tables: into the device, and nowhere when the device is gone
-//	policies  XFRM policies that block what is protected on every device but ours: exact, after the choice of the source address, and in both directions
+//	policies  XFRM policies that block what is protected on every device but ours: exact, after the choice of the source address, and in all directions
 //
 // Rules are by source as well as by destination, because a plan protects between two networks, not whatever goes to one. A packet of the host's own that has no source address yet when
 // its route is looked up goes into the device, too: it gets a source there that the plan protects.
@@ -61,7 +61,7 @@ type policy struct {
 	protocol uint8
 	sport    [2]uint16 // value and mask
 	dport    [2]uint16
-	device   bool // only packets of our device
+	device   bool // only packets that leave by our device
 	block    bool
 	priority uint32
 }
@@ -107,9 +107,8 @@ func leadOf(p *plan.Plan) (l lead, open []string) {
 		if v6 {
 			any = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 		}
-		for _, dir := range []uint8{dirIn, dirOut, dirFwd} {
-			l.policies = append(l.policies, policy{dir: dir, src: any, dst: any, device: true})
-		}
+		// What comes in by the device is let in by a switch of the device (guard_linux.go): the kernel does not tell incoming packets apart by device here.
+		l.policies = append(l.policies, policy{dir: dirOut, src: any, dst: any, device: true})
 	}
 	slices.SortStableFunc(l.rules, func(a, b rule) int { return cmp.Compare(a.stage, b.stage) })
 	return l, open

@@ -34,7 +34,9 @@ type supervisor struct {
 	waiting []*applyRequest
 	req     uint64
 	asked   map[uint64]*question
-	seed    string // hash of the plan in Config.Plan's file when it was last put in force
+	held    []*question // that wait for the first plan
+	booting bool        // boot has not come to its end
+	seed    string      // hash of the plan in Config.Plan's file when it was last put in force
 	ending  bool
 }
 
@@ -43,6 +45,9 @@ type event interface{}
 
 // timer says that something took too long, or is due. It carries what it was set for: if that is over, nothing happens.
 type timer struct{ do func() }
+
+// booted says that the first plan is in force, or that there is none.
+type booted struct{}
 
 func newSupervisor(cfg Config, h host) (*supervisor, error) {
 	if err := cfg.validate(); err != nil {
@@ -53,7 +58,7 @@ func newSupervisor(cfg Config, h host) (*supervisor, error) {
 		return nil, fmt.Errorf("make the key for grants: %w", err)
 	}
 	s := &supervisor{cfg: cfg, host: h, events: make(chan event), done: make(chan struct{}), grantKey: secret.New(key), slots: map[msg.Process]*slot{},
-		asked: map[uint64]*question{}, log: newJournal(cfg.Log, cfg.LogJSON)}
+		asked: map[uint64]*question{}, booting: true, log: newJournal(cfg.Log, cfg.LogJSON)}
 	for _, name := range trio {
 		s.slots[name] = &slot{name: name, state: "stopped", since: time.Now()}
 	}
@@ -88,6 +93,9 @@ func (s *supervisor) handle(e event) {
 		s.apply(e)
 	case *question:
 		s.ask(e)
+	case booted:
+		s.booting = false
+		s.askHeld()
 	case timer:
 		e.do()
 	}
@@ -127,6 +135,7 @@ func (s *supervisor) shutdown() {
 	for _, q := range s.asked {
 		q.finish(errEnding)
 	}
+	s.askHeld()
 	for _, group := range [][]msg.Process{{msg.IKEProc}, {msg.AuthProc, msg.XFRMProc}} {
 		s.end(group, s.cfg.Patience.Shutdown)
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -52,6 +53,11 @@ func newMachine(cfg Config) (*machine, error) {
 		}
 	}
 	return m, nil
+}
+
+// forgetInherited marks all descriptors but the standard ones to be closed when a process is started.
+func forgetInherited() error {
+	return unix.CloseRange(3, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 }
 
 func (m *machine) program(name msg.Process) string {

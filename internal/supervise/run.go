@@ -20,6 +20,10 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.validate(); err != nil {
 		return err
 	}
+	// What the one who started us left open is no business of the processes.
+	if err := forgetInherited(); err != nil {
+		return fmt.Errorf("keep inherited descriptors from the processes: %w", err)
+	}
 	h, err := newMachine(cfg)
 	if err != nil {
 		return err
@@ -43,7 +47,7 @@ func serve(ctx context.Context, cfg Config, h host, operators func(context.Conte
 	stopped := make(chan error, 1)
 	go func() { stopped <- operators(ctx, gateway{s}) }()
 	err = s.boot(ctx)
-	if err == nil {
+	if s.post(booted{}); err == nil {
 		select {
 		case <-ctx.Done():
 		case err = <-stopped:
