@@ -65,7 +65,11 @@ func run(bin string, keep bool) error {
 	for _, step := range []func() error{d.layout, d.policy, d.compile, d.noClearBefore, d.gatewaysUp, d.tunnelUp, d.traffic, d.rekeys, d.status} {
 		if err := step(); err != nil {
 			d.explain()
-			d.bed.Close()
+			if keep {
+				d.tryNext()
+			} else {
+				d.bed.Close()
+			}
 			return err
 		}
 	}
