@@ -88,6 +88,9 @@ func (c *lowerer) tunnelPath(name string) []string {
 
 // checkUse warns of what the policy says and nothing uses.
 func (c *lowerer) checkUse() {
+	if Failed(c.findings) {
+		return
+	}
 	secrets := map[string]bool{}
 	for _, d := range c.links {
 		secrets[d.Auth.PSK.Secret] = true
@@ -99,9 +102,6 @@ func (c *lowerer) checkUse() {
 		if !secrets[name] {
 			c.warn(CodeUnusedSecret, at("secrets", name), "take it away", "nothing uses the secret %q", name)
 		}
-	}
-	if Failed(c.findings) {
-		return
 	}
 	for _, name := range keys(c.gateways) {
 		if len(c.gateways[name].plan.Connections) == 0 {

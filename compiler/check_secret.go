@@ -26,6 +26,8 @@ func (c *lowerer) checkSecret(name string, d *secretDoc) {
 	}
 	st, err := os.Stat(d.File)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && !c.options.OnBox:
+		c.absent = append(c.absent, name)
 	case errors.Is(err, fs.ErrNotExist):
 		say(CodeSecretMissing, where, "put the key there on the gateway: umask 077; head -c 32 /dev/urandom | base64 > "+d.File, "there is no file %s", d.File)
 	case err != nil:
@@ -45,6 +47,25 @@ func (c *lowerer) checkSecret(name string, d *secretDoc) {
 			return
 		}
 		f.Close()
+	}
+}
+
+// someAbsent is how many missing secrets are said one by one where none needs to be.
+const someAbsent = 3
+
+// checkAbsent warns of secrets that are not on this machine, once all else is well.
+func (c *lowerer) checkAbsent() {
+	if Failed(c.findings) || len(c.absent) == 0 {
+		return
+	}
+	const hint = "on the gateway this is an error (--on-box); make a key there: umask 077; head -c 32 /dev/urandom | base64 > "
+	if len(c.absent) > someAbsent {
+		first := c.absent[0]
+		c.warn(CodeSecretMissing, at("secrets", first, "file"), hint+c.secrets[first].File, "the files of %d secrets are not on this machine: %s", len(c.absent), few(c.absent))
+		return
+	}
+	for _, name := range c.absent {
+		c.warn(CodeSecretMissing, at("secrets", name, "file"), hint+c.secrets[name].File, "there is no file %s on this machine", c.secrets[name].File)
 	}
 }
 

@@ -29,11 +29,16 @@ type group struct {
 	errs []errors.Error
 }
 
-func (c *cueFindings) add(err error) {
+// add says the errors of several validations of one policy, those of one path together.
+func (c *cueFindings) add(errs ...error) {
 	var groups []*group
 	byPath := map[string]*group{}
-	for _, e := range errors.Errors(err) {
-		k := key(e.Path())
+	var list []errors.Error
+	for _, err := range errs {
+		list = append(list, errors.Errors(err)...)
+	}
+	for _, e := range list {
+		k := key(plainPath(e.Path()))
 		g := byPath[k]
 		if g == nil {
 			if len(groups) == maxFindings {
@@ -55,10 +60,24 @@ func (c *cueFindings) add(err error) {
 			}
 		}
 	}
-	if len(c.found) == 0 && err != nil {
-		c.found = append(c.found, Diagnostic{Severity: Error, Code: CodeEvaluator, Message: flat(err)})
+	c.found = withoutMisspelt(c.found)
+	if len(c.found) == 0 && len(list) > 0 {
+		c.found = append(c.found, Diagnostic{Severity: Error, Code: CodeEvaluator, Message: flat(list[0])})
 	}
 }
+
+// withoutMisspelt leaves out that a field is missing where it is there under a name that is nearly its own: one slip is one finding.
+func withoutMisspelt(ds []Diagnostic) []Diagnostic {
+	meant := map[string]bool{}
+	for _, d := range ds {
+		if name, ok := strings.CutPrefix(d.Hint, "did you mean \""); ok && d.Code == CodeField {
+			meant[parent(d.Path)+"."+strings.TrimSuffix(name, "\"?")] = true
+		}
+	}
+	return slices.DeleteFunc(ds, func(d Diagnostic) bool { return d.Code == CodeMissing && meant[d.Path] })
+}
+
+func parent(path string) string { return path[:max(strings.LastIndex(path, "."), 0)] }
 
 // repeats tells whether a group only says that something inside it failed.
 func repeats(g *group) bool {
@@ -70,8 +89,12 @@ func repeats(g *group) bool {
 	return true
 }
 
+// plainPath is a path as index and schema have it: without quotes, and from "policy" on, where CUE names the definition.
 func plainPath(path []string) []string {
 	out := make([]string, len(path))
+	if len(path) > 0 && path[0] == "#Policy" {
+		path = append([]string{"policy"}, path[1:]...)
+	}
 	for i, p := range path {
 		if u, err := strconv.Unquote(p); err == nil {
 			p = u
@@ -123,7 +146,7 @@ func (c *cueFindings) say(g *group) (Diagnostic, bool) {
 		}
 		best = message(g.errs[0])
 	}
-	d := Diagnostic{Severity: Error, Code: CodeValue, Path: strings.Join(g.path, "."), Message: best}
+	d := Diagnostic{Severity: Error, Code: CodeValue, Path: join(g.path), Message: best}
 	here, exact := c.l.index.find(g.path)
 	if exact && !c.l.index.roots[here.value.Position()] {
 		pos = here.value
@@ -138,7 +161,7 @@ func (c *cueFindings) say(g *group) (Diagnostic, bool) {
 }
 
 var (
-	conflictRe = regexp.MustCompile(`^conflicting values (.+) and (.+?)(?: \(mismatched types (\S+) and (\S+)\))?$`)
+	conflictRe = regexp.MustCompile(`^conflicting values (.+?) and (.+?)(?: \(mismatched types (\S+) and (\S+)\))?$`)
 	notFoundRe = regexp.MustCompile(`reference "([^"]*)" not found`)
 	boundRe    = regexp.MustCompile(`^invalid value (.+) \(out of bound (.+)\)$`)
 )
@@ -159,7 +182,14 @@ func (c *cueFindings) classify(d *Diagnostic, g *group, pos *token.Pos, here mar
 			*pos = here.label
 		}
 	}
+	said := c.l.index.literals(g.path)
 	switch {
+	case len(said) > 1:
+		d.Code, d.Message = CodeConflict, "two places say different things"
+		*pos = said[0]
+		for _, p := range said[1:] {
+			d.Related = append(d.Related, c.l.place(p, "and here"))
+		}
 	case strings.Contains(m, "field not allowed"):
 		label()
 		c.notAllowed(d, g.path, last)

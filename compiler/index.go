@@ -14,8 +14,11 @@ type index struct {
 	roots map[token.Position]bool
 }
 
-// mark is one place that says something of a path: the label or list element, and the value.
-type mark struct{ label, value token.Pos }
+// mark is one place that says something of a path: the label or list element, and the value, with its text where that is a literal.
+type mark struct {
+	label, value token.Pos
+	literal      string
+}
 
 func key(path []string) string { return strings.Join(path, "\x00") }
 
@@ -43,7 +46,7 @@ func (ix *index) decls(path []string, decls []ast.Decl, depth int) {
 				continue
 			}
 			p := append(path[:len(path):len(path)], name)
-			ix.put(p, d.Label.Pos(), d.Value.Pos())
+			ix.put(p, d.Label.Pos(), d.Value)
 			ix.expr(p, d.Value, depth+1)
 		case *ast.EmbedDecl:
 			ix.expr(path, d.Expr, depth+1)
@@ -61,7 +64,7 @@ func (ix *index) expr(path []string, e ast.Expr, depth int) {
 	case *ast.ListLit:
 		for i, x := range e.Elts {
 			p := append(path[:len(path):len(path)], itoa(i))
-			ix.put(p, x.Pos(), x.Pos())
+			ix.put(p, x.Pos(), x)
 			ix.expr(p, x, depth+1)
 		}
 	case *ast.BinaryExpr:
@@ -78,9 +81,25 @@ func (ix *index) expr(path []string, e ast.Expr, depth int) {
 	}
 }
 
-func (ix *index) put(path []string, label, value token.Pos) {
+func (ix *index) put(path []string, label token.Pos, value ast.Expr) {
 	k := key(path)
-	ix.at[k] = append(ix.at[k], mark{label, value})
+	m := mark{label: label, value: value.Pos()}
+	if lit, ok := value.(*ast.BasicLit); ok {
+		m.literal = lit.Value
+	}
+	ix.at[k] = append(ix.at[k], m)
+}
+
+// literals are the places that give a path different literal values.
+func (ix *index) literals(path []string) (out []token.Pos) {
+	seen := map[string]bool{"": true}
+	for _, m := range ix.at[key(path)] {
+		if !seen[m.literal] {
+			seen[m.literal] = true
+			out = append(out, m.value)
+		}
+	}
+	return out
 }
 
 // find gives the place of a path or of the nearest thing above it, and whether it is the path's own. Of several places it prefers the one that says most:

@@ -126,21 +126,12 @@ func (l *loaded) evaluate(_ context.Context) (*evaluated, []Diagnostic) {
 		return nil, []Diagnostic{{Severity: Error, Code: CodeNoPolicy, File: l.firstFile(), Line: 1, Column: 1, Message: "this package has no field `policy`",
 			Hint: "begin with `policy: schema.#Policy` and say the rest below `policy`"}}
 	}
-	// Err is the first error alone; Validate finds all.
-	if err := whole.Validate(cue.All()); err != nil {
-		c.add(err)
-	}
-	if len(c.found) == 0 {
-		if err := policy.Validate(cue.All(), cue.Concrete(true)); err != nil {
-			c.add(err)
-		}
-	}
-	// Once more with the schema: a policy may have left it out, or embedded it, which opens it.
+	// Err is the first error alone; Validate finds all. The schema is put to it once more: a policy may have left it out, or embedded it, which opens it.
 	both := def.Unify(policy)
-	if len(c.found) == 0 {
-		if err := both.Validate(cue.All(), cue.Concrete(true)); err != nil {
-			c.add(err)
-		}
+	if policy.Exists() {
+		c.add(whole.Validate(cue.All()), policy.Validate(cue.All(), cue.Concrete(true)), both.Validate(cue.All(), cue.Concrete(true)))
+	} else {
+		c.add(whole.Validate(cue.All()))
 	}
 	if len(c.found) > 0 {
 		return nil, c.found

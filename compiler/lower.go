@@ -26,6 +26,7 @@ type lowerer struct {
 	bypass      map[string]*bypassDoc
 	secrets     map[string]*secretDoc
 
+	absent  []string // secrets whose files are not on this machine
 	sources sourceTable
 }
 
@@ -108,6 +109,7 @@ func (c *lowerer) lower(ctx context.Context) []*plan.Plan {
 		c.checkIdentities(c.gateways[name])
 		c.checkOverlaps(c.gateways[name])
 	}
+	c.checkAbsent()
 	if Failed(c.findings) {
 		return nil
 	}

@@ -46,8 +46,7 @@ func (c *lowerer) side(docs []selectorDoc, mode plan.Mode, e end, path, child []
 	case e.gateway == nil && !e.reached.IsValid(): // a road warrior is reached at its own address
 		return slices.Clone(ownAddress)
 	}
-	// `networks` may be there and wrong: then that has been said.
-	if e.gateway == nil || len(e.gateway.doc.Networks) == 0 {
+	if e.written == 0 { // else they are wrong, and that has been said
 		d := c.fail(CodeNoSelector, child, "give it `networks`, or say `"+path[len(path)-1]+"` in a child", "nothing says what this protects on the side of %s", e.where[len(e.where)-1])
 		c.also(d, e.where, "no `networks` here")
 	}

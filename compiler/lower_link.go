@@ -15,13 +15,14 @@ type end struct {
 	reached  netip.Addr // as the other end reaches it; invalid for any
 	id       plan.Identity
 	networks []netip.Prefix
+	written  int      // number of networks that the policy writes, right or wrong
 	where    []string // what of the policy says where its networks are
 }
 
 func (c *lowerer) lowerLink(name string, d *linkDoc) {
 	path := at("links", name)
 	a, b, ok := c.ends(name, d, path)
-	if !ok {
+	if !ok || len(a.addresses) == 0 || len(b.addresses) == 0 {
 		return
 	}
 	i, j, ok := meet(a, b, d.Family)
@@ -100,7 +101,7 @@ func meet(a, b *gateway, family string) (i, j int, ok bool) {
 }
 
 func (c *lowerer) gatewayEnd(g *gateway, i int) end {
-	return end{gateway: g, own: g.own[i], reached: g.addresses[i], id: gatewayID(g, i), networks: g.networks, where: at("gateways", g.name)}
+	return end{gateway: g, own: g.own[i], reached: g.addresses[i], id: gatewayID(g, i), networks: g.networks, written: len(g.doc.Networks), where: at("gateways", g.name)}
 }
 
 func gatewayID(g *gateway, i int) plan.Identity {
@@ -115,6 +116,7 @@ func gatewayID(g *gateway, i int) plan.Identity {
 func (c *lowerer) lowerConnection(name string, d *connectionDoc) {
 	path := at("connections", name)
 	remote := end{where: sub(path, "peer"), networks: c.networks(d.Peer.Networks, sub(path, "peer", "networks"))}
+	remote.written = len(d.Peer.Networks)
 	ok := true
 	if d.Peer.Address != "any" {
 		remote.reached, ok = c.address(d.Peer.Address, sub(path, "peer", "address"))
