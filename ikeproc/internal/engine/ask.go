@@ -102,7 +102,8 @@ func (e *Engine) fromXFRM(m msg.Message) {
 		e.expire(m)
 		return
 	case *msg.Mapping:
-		return // the datapath moved ESP; IKE's own address follows authentic IKE packets
+		e.mapping(m)
+		return
 	case *msg.Inventory:
 		e.inventory(m)
 		return

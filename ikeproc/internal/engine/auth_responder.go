@@ -79,7 +79,7 @@ func (e *Engine) linger(sa *ikeSA, why string) {
 	sa.state = stateAuth
 	sa.timers.half.stop()
 	sa.timers.half = e.after(halfOpenLife, func() { e.dead(sa, why) })
-	sa.refused = true
+	sa.gone = true
 }
 
 func (e *Engine) signAnswer(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {

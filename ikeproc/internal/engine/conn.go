@@ -22,8 +22,9 @@ type conn struct {
 	retry    *timer
 	again    map[string]*timer // children to ask for again
 	failures int
-	held     bool   // the operator took it down: it does not start by itself
-	noAuth   string // why authproc cannot authenticate it, if it cannot
+	revived  map[string]bool // children to bring back, however many tries it takes
+	held     bool            // the operator took it down: it does not start by itself
+	noAuth   string          // why authproc cannot authenticate it, if it cannot
 }
 
 // trigger is the packet that wants a child: the first selectors of the request (RFC 7296 section 2.9).
@@ -64,13 +65,12 @@ func (e *Engine) startIfWanted(c *conn, in time.Duration) {
 		return
 	}
 	for i := range c.cfg.Children {
-		if ch := &c.cfg.Children[i]; ch.Initiate == plan.InitiateStart || e.adopted[c.cfg.Name] {
+		if ch := &c.cfg.Children[i]; ch.Initiate == plan.InitiateStart || c.revived[ch.Name] {
 			if !c.hasChild(ch.Name) {
 				c.want[ch.Name] = true
 			}
 		}
 	}
-	delete(e.adopted, c.cfg.Name)
 	if len(c.want) == 0 {
 		return
 	}
@@ -158,6 +158,7 @@ func (e *Engine) createWanted(sa *ikeSA) {
 func (e *Engine) childUp(c *conn, name string) {
 	delete(c.want, name)
 	delete(c.first, name)
+	delete(c.revived, name)
 	e.settle(c)
 }
 
@@ -188,13 +189,21 @@ func (e *Engine) end(sa *ikeSA, why string, again bool) {
 		c.failures = 0
 		if again && c.cfg.DPD.Restart {
 			for _, name := range sa.lost {
-				c.want[name] = true
+				c.revive(name)
 			}
 		}
 		e.lost(c)
 		return
 	}
 	e.failed(c)
+}
+
+// revive has a child come back that was up when its peer died, however many tries it takes.
+func (c *conn) revive(name string) {
+	if c.revived == nil {
+		c.revived = map[string]bool{}
+	}
+	c.revived[name] = true
 }
 
 // lost begins again after an IKE SA or a child went that was up. A short wait keeps two peers from fighting.

@@ -75,9 +75,11 @@ func (e *Engine) down(c *conn, op *operation, child string) {
 	if child == "" {
 		c.held = true
 		clear(c.want)
+		clear(c.revived)
 		c.retry.stop()
 	}
 	delete(c.want, child)
+	delete(c.revived, child)
 	for _, sa := range append([]*ikeSA(nil), c.sas...) {
 		if child == "" {
 			e.deleteIKE(sa, "the operator took it down", false)

@@ -142,7 +142,7 @@ func (e *Engine) peerDeletesIKE(sa *ikeSA) {
 		was = stateRekeyed
 	}
 	e.dropChildren(sa)
-	e.close(sa)
+	e.bury(sa)
 	if was == stateRekeyed || was == stateDeleting {
 		if was == stateDeleting && len(c.sas) == 0 {
 			e.lost(c)
@@ -152,6 +152,25 @@ func (e *Engine) peerDeletesIKE(sa *ikeSA) {
 	}
 	e.log(status.Event{Level: "info", Event: "ike-down", Connection: c.cfg.Name, Peer: sa.remote.String(), Text: "the peer deleted the IKE SA"})
 	e.lost(c)
+}
+
+// graveLife is how long the last response of an IKE SA is kept for a repeated Delete (DL-05).
+const graveLife = 20 * time.Second
+
+// bury takes an IKE SA off the books, but for repeating its last response.
+func (e *Engine) bury(sa *ikeSA) {
+	response, in, spi := sa.response, sa.in, sa.ownSPI()
+	sa.in = nil
+	e.close(sa)
+	grave := &ikeSA{initiator: sa.initiator, spiI: sa.spiI, spiR: sa.spiR, local: sa.local, remote: sa.remote, in: in, nextIn: sa.nextIn, response: response, gone: true, state: stateDeleting}
+	e.sas[spi] = grave
+	e.buried++
+	e.after(graveLife, func() {
+		grave.closed = true
+		in.Close()
+		delete(e.sas, spi)
+		e.buried--
+	})
 }
 
 // peerDeletesChild removes a pair whose inbound SA at the peer has this SPI. ok is false when the response must not name it: it is unknown, or our own

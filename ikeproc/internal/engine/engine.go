@@ -17,12 +17,12 @@ type Engine struct {
 	sas     map[uint64]*ikeSA  // by our own SPI
 	inits   map[initKey]*ikeSA // half-open, ours to answer: a repeated IKE_SA_INIT is known by it
 	half    int                // how many those are
+	buried  int                // how many of sas are gone and only repeat their last response
 	timers  timerHeap
 	seq     uint64 // of timers and questions: unique and rising
 	waits   map[uint64]wait
 	cookies cookieJar
-	strange rateLimit       // of unprotected notifies and of log lines about strangers
-	adopted map[string]bool // connections whose children the datapath carried before we were
+	strange rateLimit // of unprotected notifies and of log lines about strangers
 	exiting bool
 }
 
@@ -31,7 +31,7 @@ func New(cfg Config) *Engine {
 	cfg.Limits = cfg.Limits.orDefault()
 	e := &Engine{
 		cfg: cfg, now: cfg.Now, conns: map[string]*conn{}, sas: map[uint64]*ikeSA{}, inits: map[initKey]*ikeSA{},
-		waits: map[uint64]wait{}, adopted: map[string]bool{},
+		waits: map[uint64]wait{},
 	}
 	e.setConnections()
 	for _, c := range e.order {
@@ -63,7 +63,7 @@ func (e *Engine) Step(now time.Time, ev Event) []Effect {
 		e.shutdown()
 	case Tick:
 	}
-	if e.exiting && len(e.sas) == 0 {
+	if e.exiting && len(e.sas) == e.buried {
 		e.exiting = false
 		e.emit(Exit{})
 	}

@@ -11,5 +11,5 @@ func (e *Engine) Leftovers() (questions, timers, sas, children int) {
 	for _, sa := range e.sas {
 		children += len(sa.children)
 	}
-	return len(e.waits), timers, len(e.sas), children
+	return len(e.waits), timers, len(e.sas) - e.buried, children
 }

@@ -65,14 +65,20 @@ func (e *Engine) intermediateResponse(sa *ikeSA, method ikev2.KEID, r reply) {
 	})
 }
 
+// maxIdleRounds is how many IKE_INTERMEDIATEs without a key exchange a peer may send (IM-08): we negotiate nothing that has a use for them.
+const maxIdleRounds = 8
+
 // intermediateRequest answers a round. One without a key exchange is legal and changes no keys; AUTH covers it all the same.
 func (e *Engine) intermediateRequest(sa *ikeSA, ps []wire.Payload, in wire.Inner) {
 	s := sa.setup
 	ke := wire.Find[*wire.KE](ps)
 	wanted := s.rounds < len(sa.suite.AddKE)
-	if ke != nil && (!wanted || ke.Method != sa.suite.AddKE[s.rounds] || len(ke.Data) != suite.PublicLen(ke.Method, false)) {
+	if ke == nil {
+		s.idle++
+	}
+	if s.idle > maxIdleRounds || ke != nil && (!wanted || ke.Method != sa.suite.AddKE[s.rounds] || len(ke.Data) != suite.PublicLen(ke.Method, false)) {
 		e.answer(sa, ikev2.IKE_INTERMEDIATE, wire.NotifyStatus(ikev2.INVALID_SYNTAX, nil))
-		e.dead(sa, "the peer sent a key exchange that was not negotiated")
+		e.dead(sa, "the peer sent an IKE_INTERMEDIATE that was not negotiated")
 		return
 	}
 	if err := sa.coverReceived(in); err != nil {

@@ -30,6 +30,7 @@ func (e *Engine) inventory(m *msg.Inventory) {
 			continue
 		}
 		c.want[have.Child] = true
+		c.revive(have.Child)
 		e.log(status.Event{Level: "info", Event: "child-adopted", Connection: c.cfg.Name, Child: have.Child, Text: "the datapath still carries it; it is negotiated anew"})
 	}
 	for _, c := range e.order {

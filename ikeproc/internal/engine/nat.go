@@ -8,6 +8,7 @@ import (
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/wire"
 	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/msg"
 )
 
 // natHash is the data of a NAT detection notify: SHA-1(SPIi | SPIr | address | port) (RFC 7296 section 2.23). It protects nothing.
@@ -62,9 +63,39 @@ func (e *Engine) follow(sa *ikeSA, d Datagram) {
 	if sa.remote == d.Remote && sa.local == d.Local {
 		return
 	}
-	if sa.state < stateUp || sa.natRemote && !sa.natLocal {
-		sa.local, sa.remote = d.Local, d.Remote
+	if sa.state < stateUp || sa.mayMove(d.Remote) {
+		sa.local = d.Local
+		e.move(sa, d.Remote)
 	}
+}
+
+// mayMove: the peer is behind a NAT and we are not, and the plan lets it be there.
+func (sa *ikeSA) mayMove(remote netip.AddrPort) bool {
+	if !sa.natRemote || sa.natLocal || sa.conn == nil {
+		return false
+	}
+	fixed := sa.conn.cfg.Remote.Address
+	return !fixed.IsValid() || fixed == remote.Addr()
+}
+
+// move sends all that follows, ESP too, to where the peer is now.
+func (e *Engine) move(sa *ikeSA, remote netip.AddrPort) {
+	sa.remote = remote
+	for _, ch := range sa.children {
+		if ch.encap {
+			m := &msg.UpdateChild{SPIIn: ch.spiIn, Local: sa.local, Remote: sa.remote}
+			e.askXFRM(sa, m, &m.Req, func(msg.Message) {})
+		}
+	}
+}
+
+// mapping: authentic ESP came from another address, before any IKE packet did.
+func (e *Engine) mapping(m *msg.Mapping) {
+	ch := e.childIn(m.SPIIn)
+	if ch == nil || !ch.encap || !m.Remote.IsValid() || m.Remote == ch.sa.remote || ch.sa.state != stateUp || !ch.sa.mayMove(m.Remote) {
+		return
+	}
+	e.move(ch.sa, m.Remote)
 }
 
 // keepalives keep the NAT in front of us from forgetting the mapping (RFC 3948 section 4).

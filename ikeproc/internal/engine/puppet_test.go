@@ -53,7 +53,10 @@ func puppetTo(t *testing.T, change ...func(c *plan.Connection)) *puppet {
 	return p
 }
 
-type simnetDatagram = simnet.Datagram
+type (
+	simnetDatagram = simnet.Datagram
+	secretBytes    = secret.Bytes
+)
 
 func detBytes(n int, b byte) []byte {
 	out := make([]byte, n)

@@ -90,6 +90,9 @@ func (e *Engine) open(sa *ikeSA, d Datagram) (in wire.Inner, s wire.Sealed, faul
 		return in, s, nil, false
 	}
 	if s.Fragment() {
+		if !sa.fragments {
+			return in, s, nil, false // FR-02: not negotiated
+		}
 		if sa.reassembler == nil {
 			sa.reassembler = new(wire.Reassembler)
 		}
@@ -151,7 +154,7 @@ func (e *Engine) receiveResponse(sa *ikeSA, d Datagram) {
 // receiveRequest takes the peer's request if it is the next, repeats the response if it is the last, and drops it otherwise (RFC 7296 section 2.1).
 func (e *Engine) receiveRequest(sa *ikeSA, d Datagram, h wire.Header) {
 	switch {
-	case h.MessageID == sa.nextIn && !sa.answering:
+	case h.MessageID == sa.nextIn && !sa.answering && !sa.gone:
 	case h.MessageID+1 == sa.nextIn && sa.response != nil:
 		e.repeatResponse(sa, d)
 		return

@@ -66,7 +66,7 @@ type ikeSA struct {
 	answeringChild *childNegotiation    // the peer's
 	lost           []string             // children that went with it and are wanted back
 	refusals       int                  // TEMPORARY_FAILURE in a row
-	refused        bool                 // kept only to repeat a refusal
+	gone           bool                 // kept only to repeat its last response
 	half           bool                 // counted in Engine.half
 	key            initKey
 }
@@ -90,6 +90,7 @@ type setup struct {
 	intAuthR    []byte
 	usedInter   bool // an IKE_INTERMEDIATE took place: AUTH covers it
 	rounds      int  // additional key exchanges done
+	idle        int  // IKE_INTERMEDIATEs without one
 	inter       bool // both sides speak IKE_INTERMEDIATE
 	candidates  []*conn
 	child       *childNegotiation
