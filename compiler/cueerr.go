@@ -146,7 +146,7 @@ func (c *cueFindings) say(g *group) (Diagnostic, bool) {
 		}
 		best = message(g.errs[0])
 	}
-	d := Diagnostic{Severity: Error, Code: CodeValue, Path: join(g.path), Message: best}
+	d := Diagnostic{Severity: Error, Code: CodeValue, Path: join(g.path), Message: strings.ReplaceAll(best, c.l.tree.dir+"/", "")}
 	here, exact := c.l.index.find(g.path)
 	if exact && !c.l.index.roots[here.value.Position()] {
 		pos = here.value
@@ -163,6 +163,7 @@ func (c *cueFindings) say(g *group) (Diagnostic, bool) {
 var (
 	conflictRe = regexp.MustCompile(`^conflicting values (.+?) and (.+?)(?: \(mismatched types (\S+) and (\S+)\))?$`)
 	notFoundRe = regexp.MustCompile(`reference "([^"]*)" not found`)
+	packageRe  = regexp.MustCompile(`cannot find package "([^"]*)"`)
 	boundRe    = regexp.MustCompile(`^invalid value (.+) \(out of bound (.+)\)$`)
 )
 
@@ -207,6 +208,11 @@ func (c *cueFindings) classify(d *Diagnostic, g *group, pos *token.Pos, here mar
 			d.Message = fmt.Sprintf("the field %q is needed", names[0])
 		}
 	case notFoundRe.MatchString(m):
+		for _, e := range g.errs {
+			if c.own(e.Position()) {
+				*pos = e.Position()
+			}
+		}
 		d.Code, d.Message = CodeReference, notFoundRe.FindString(m)
 		if name := notFoundRe.FindStringSubmatch(m)[1]; name == "schema" {
 			d.Hint = `add: import "github.com/trike-ipsec/trike/schema"`
@@ -214,12 +220,18 @@ func (c *cueFindings) classify(d *Diagnostic, g *group, pos *token.Pos, here mar
 	case strings.Contains(m, "undefined field"):
 		d.Code = CodeReference
 	case strings.Contains(m, "cannot find package"), strings.Contains(m, "is not part of trike"), strings.Contains(m, "import failed"), strings.Contains(m, "no dependency provides"):
-		d.Code = CodeImport
+		d.Code, d.Path = CodeImport, ""
+		if s := packageRe.FindStringSubmatch(m); s != nil {
+			d.Message = fmt.Sprintf("there is no package %q", s[1])
+		}
 		d.Hint = "policies import trike's schema, CUE's own packages, and packages of their own module"
 	case strings.Contains(m, "no tag for"), strings.Contains(m, "invalid tag"), strings.Contains(m, "tag"):
 		d.Code = CodeTag
 	case strings.HasPrefix(m, "incomplete value"), strings.Contains(m, "non-concrete value"):
-		d.Code, d.Message = CodeIncomplete, "this has no definite value: "+m
+		d.Code, d.Message, d.Hint = CodeIncomplete, "this has no definite value", "give it one: "+c.describe(g.path)
+		if d.Hint == "give it one: " {
+			d.Hint = ""
+		}
 	case conflictRe.MatchString(m):
 		s := conflictRe.FindStringSubmatch(m)
 		d.Code = CodeConflict
@@ -232,6 +244,14 @@ func (c *cueFindings) classify(d *Diagnostic, g *group, pos *token.Pos, here mar
 				d.Related = append(d.Related, c.l.place(p, "the other value"))
 			}
 		}
+	case strings.HasPrefix(m, "@embed: open "):
+		d.Code, d.Message = CodeUnreadable, strings.TrimPrefix(m, "@embed: open ")
+	case strings.HasPrefix(m, "found packages "):
+		d.Code, d.Message = CodeUnreadable, strings.TrimSuffix(m, ` in "."`)
+		d.Hint = "give all files of the directory the same package clause"
+	case strings.HasPrefix(m, "build constraints exclude"):
+		d.Code, d.Message = CodeUnreadable, "no .cue file of this directory has a package clause"
+		d.Hint = "begin each file with, for example: package office"
 	case len(g.path) == 0 || strings.Contains(m, "expected ") || strings.Contains(m, "illegal character") || strings.Contains(m, "missing ','"):
 		d.Code = CodeSyntax
 	}

@@ -144,6 +144,15 @@ func (t *tree) rel(file string) string {
 	if file == "" || strings.HasPrefix(file, builtinRoot) {
 		return ""
 	}
+	if !filepath.IsAbs(file) { // what @embed read, from the policy's directory
+		if file = filepath.Clean(file); !filepath.IsLocal(file) {
+			return ""
+		}
+		if _, err := os.Lstat(filepath.Join(t.dir, file)); err != nil {
+			return ""
+		}
+		return filepath.ToSlash(file)
+	}
 	r, err := filepath.Rel(t.dir, file)
 	if err != nil {
 		return ""
