@@ -173,7 +173,7 @@ func TestWrongKey(t *testing.T) {
 				t.Fatalf("strongSwan came up with the wrong key: %s", out)
 			}
 			us.settled(0, 0)
-			wants(t, us.must("status"), "authentication")
+			wants(t, us.must("status"), "AUTHENTICATION_FAILED")
 			if strings.Contains(us.proc.Output(), psk) {
 				t.Error("the log holds the key")
 			}
@@ -229,7 +229,8 @@ func TestNAT(t *testing.T) {
 	us := lab.trike(`		keepalive: "5s"`)
 	us.must("up", "peer")
 	c := us.settled(1, 1)
-	if c.SAs[0].NAT != "local" || !c.Children[0].SAs[0].Encap {
+	// With userspace ESP strongSwan forces encapsulation, and so claims to be behind a NAT itself.
+	if want := map[bool]string{true: "local", false: "both"}[inKernel()]; c.SAs[0].NAT != want || !c.Children[0].SAs[0].Encap {
 		t.Errorf("NAT %q, encapsulated %v; trike itself is behind the NAT", c.SAs[0].NAT, c.Children[0].SAs[0].Encap)
 	}
 	lab.pingDuring(2, func() { us.must("rekey", "peer") })
