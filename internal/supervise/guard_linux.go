@@ -1,6 +1,7 @@
 package supervise
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -71,23 +72,18 @@ func (g *guard) apply(p *plan.Plan, addOnly bool) (notes []string, err error) {
 	if g.noXFRM {
 		notes = append(notes, "this kernel has no XFRM: clear packets from protected networks to this gateway's own addresses are not refused. Switch strict reverse-path filtering on")
 	}
+	if slices.ContainsFunc(l.rules, func(r rule) bool { return r.stage == stageRefuse }) {
+		notes = append(notes, "over IPv6 clear packets from protected networks to this gateway's own addresses are not refused, only those it would forward. Refuse them on the outer devices with nftables, or use the kernel datapath")
+	}
 	if addOnly {
 		return notes, nil
 	}
 	return notes, g.sweep(h, 1-g.generation)
 }
 
-// letIn has the kernel ask no XFRM policy about what comes in by the device: xfrmproc has decrypted and checked it.
+// letIn has the kernel ask no XFRM policy about what comes in by the device over IPv4: xfrmproc has decrypted and checked it.
 func letIn(device string) error {
-	for _, family := range []string{"ipv4", "ipv6"} {
-		switch err := os.WriteFile("/proc/sys/net/"+family+"/conf/"+device+"/disable_policy", []byte("1"), 0); {
-		case err == nil:
-		case family == "ipv6" && errors.Is(err, os.ErrNotExist): // no IPv6 here
-		default:
-			return err
-		}
-	}
-	return nil
+	return os.WriteFile("/proc/sys/net/ipv4/conf/"+device+"/disable_policy", []byte("1"), 0)
 }
 
 // flush takes all of it away.
@@ -175,6 +171,9 @@ func (g *guard) addRule(r rule) error {
 	add := func(kind int, b []byte) { attrs = append(attrs, nl.NewRtAttr(kind, b)) }
 	add(nl.FRA_PRIORITY, nl.Uint32Attr(uint32(base)+uint32(r.stage)))
 	add(nl.FRA_PROTOCOL, nl.Uint8Attr(protocolOurs))
+	if r.iif != "" {
+		add(nl.FRA_IIFNAME, nl.ZeroTerminated(r.iif))
+	}
 	if r.mark {
 		add(nl.FRA_FWMARK, nl.Uint32Attr(mark))
 		add(nl.FRA_FWMASK, nl.Uint32Attr(0xffff_ffff))
@@ -182,7 +181,7 @@ func (g *guard) addRule(r rule) error {
 	from := r.from
 	switch {
 	case r.unbound && r.v6:
-		m.Flags |= ruleFindSource // the kernel chooses the source first, and the rule holds if it is in from
+		m.Flags |= ruleFindSource
 	case r.unbound:
 		from = netip.PrefixFrom(netip.IPv4Unspecified(), 32) // the source is not chosen yet
 	}
@@ -203,11 +202,11 @@ func (g *guard) addRule(r rule) error {
 		}
 	}
 	switch {
-	case r.stage == stageEnd:
-		m.Type = nl.FR_ACT_NOP
-	case r.table < 0:
+	case r.on != 0:
 		m.Type = nl.FR_ACT_GOTO
-		add(nl.FRA_GOTO, nl.Uint32Attr(uint32(base)+uint32(stageEnd)))
+		add(nl.FRA_GOTO, nl.Uint32Attr(uint32(base)+uint32(r.on)))
+	case actionOf(r.stage) != 0:
+		m.Type = actionOf(r.stage)
 	default:
 		add(nl.FRA_TABLE, nl.Uint32Attr(uint32(tableBase+g.generation*tableSpan+r.table)))
 	}
@@ -236,19 +235,25 @@ func ourRules(h *netlink.Handle) (out [2][]netlink.Rule, err error) {
 	return out, nil
 }
 
-// sweep takes a generation away: rules before routes, in the order in which nothing falls through to the host's own.
+// sweep takes a generation away: rules before routes. What shuts goes first, lest it stops what the other generation leads; the end, where our own packets go on, goes last.
 func (g *guard) sweep(h *netlink.Handle, generation int) error {
 	rules, err := ourRules(h)
 	if err != nil {
 		return err
 	}
 	var failed error
+	stage := func(r netlink.Rule) stageOfRule {
+		return stageOfRule(r.Priority - priorityBase - generation*prioritySpan)
+	}
+	slices.SortStableFunc(rules[generation], func(a, b netlink.Rule) int {
+		return cmp.Compare(order(stage(a)), order(stage(b)))
+	})
 	for _, r := range rules[generation] {
 		if r.Goto > 0 {
 			r.Table = 0
 		}
-		if r.Priority == priorityBase+generation*prioritySpan+int(stageEnd) {
-			r.Type = nl.FR_ACT_NOP
+		if action := actionOf(stage(r)); action != 0 {
+			r.Type = action
 		}
 		if err := h.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
 			failed = errors.Join(failed, fmt.Errorf("remove rule %v: %w", r, err))
@@ -269,6 +274,29 @@ func (g *guard) sweep(h *netlink.Handle, generation int) error {
 		}
 	}
 	return failed
+}
+
+// order is when the rules of a stage go; they are added the other way round.
+func order(s stageOfRule) int {
+	switch actionOf(s) {
+	case nl.FR_ACT_BLACKHOLE:
+		return 0
+	case nl.FR_ACT_NOP:
+		return 2
+	default:
+		return 1
+	}
+}
+
+// actionOf is what the rules of a stage do that lead neither into a table nor on to another stage.
+func actionOf(s stageOfRule) uint8 {
+	switch s {
+	case stageRefuse, stageShut:
+		return nl.FR_ACT_BLACKHOLE
+	case stageAdmitted, stageEnd:
+		return nl.FR_ACT_NOP
+	}
+	return 0
 }
 
 // selectorSize is the part of an XFRM selector that the kernel tells policies apart by: all but the user, which it does not use.

@@ -14,6 +14,10 @@ import (
 //	routes    in those tables: into the device, and nowhere when the device is gone
 //	policies  XFRM policies that block what is protected on every device but ours: exact, after the choice of the source address, and in all directions
 //
+// Over IPv6 XFRM policies cannot let pass what goes through our device: what the host itself sends reaches them without a word of the device, and the switch that lets in
+// what a device receives does nothing. There rules do their work: they refuse what is forwarded in clear, and shut the way behind the rules into the device, for a socket that
+// is bound to another device and so passes over the routes. Only what comes in clear to an address of the host itself stays open, as routing delivers that before any rule.
+//
 // Rules are by source as well as by destination, because a plan protects between two networks, not whatever goes to one. A packet of the host's own that has no source address yet when
 // its route is looked up goes into the device, too: it gets a source there that the plan protects.
 type lead struct {
@@ -28,23 +32,28 @@ type rule struct {
 	v6       bool
 	mark     bool // only packets of our own sockets
 	from     netip.Prefix
-	unbound  bool // only packets whose source is not chosen yet, which from limits to where the kernel can tell
+	unbound  bool // packets whose source is not chosen yet: over IPv4 only those, over IPv6 also those, as the kernel chooses one and sees whether it is in from
 	to       netip.Prefix
 	protocol uint8
 	sport    [2]uint16 // a range; zero: any
 	dport    [2]uint16
-	table    int // index of one of our tables; -1: on to the host's own
+	iif      string      // only packets that came in by this device; lo: only the host's own
+	on       stageOfRule // where the packet goes on, if not 0
+	table    int         // else the index of one of our tables
 }
 
 type stageOfRule int
 
 const (
-	stageOwn    stageOfRule = iota // packets of our own sockets stay out
-	stageBypass                    // what the policy lets out in clear
-	stagePorts                     // children with a protocol or ports
-	stageNets                      // children between networks
-	stageEnd                       // where those that stay out go on
-	stageCount
+	stageOwn      stageOfRule = iota // packets of our own sockets stay out
+	stageBypass                      // what the policy lets out in clear
+	stageAdmit                       // over IPv6: what our device decrypted and what the host sends is not refused
+	stageRefuse                      // over IPv6: what comes in clear although it is protected goes nowhere
+	stageAdmitted                    // where what was admitted goes on
+	stagePorts                       // children with a protocol or ports
+	stageNets                        // children between networks
+	stageShut                        // over IPv6: what no rule before led into the device goes nowhere
+	stageEnd                         // where those that stay out go on
 )
 
 // route leads a prefix into the device.
@@ -102,15 +111,16 @@ func leadOf(p *plan.Plan) (l lead, open []string) {
 	l.leadChildren(children)
 	l.leadHoles(holes, children)
 	for _, v6 := range []bool{false, true} {
-		l.rules = append(l.rules, rule{stage: stageOwn, v6: v6, mark: true, table: -1}, rule{stage: stageEnd, v6: v6, table: -1})
-		any := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
-		if v6 {
-			any = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
-		}
-		// What comes in by the device is let in by a switch of the device (guard_linux.go): the kernel does not tell incoming packets apart by device here.
-		l.policies = append(l.policies, policy{dir: dirOut, src: any, dst: any, device: true})
+		l.rules = append(l.rules, rule{stage: stageOwn, v6: v6, mark: true, on: stageEnd}, rule{stage: stageEnd, v6: v6})
 	}
-	slices.SortStableFunc(l.rules, func(a, b rule) int { return cmp.Compare(a.stage, b.stage) })
+	for _, device := range []string{tunName, "lo"} {
+		l.rules = append(l.rules, rule{stage: stageAdmit, v6: true, iif: device, on: stageAdmitted})
+	}
+	l.rules = append(l.rules, rule{stage: stageAdmitted, v6: true})
+	// What comes in by the device is let in by a switch of the device (guard_linux.go): the kernel does not tell incoming packets apart by device here.
+	any := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+	l.policies = append(l.policies, policy{dir: dirOut, src: any, dst: any, device: true})
+	slices.SortStableFunc(l.rules, func(a, b rule) int { return cmp.Or(cmp.Compare(order(b.stage), order(a.stage)), cmp.Compare(a.stage, b.stage)) })
 	return l, open
 }
 
@@ -179,7 +189,7 @@ func (l *lead) leadChildren(children []protected) {
 	next := 0
 	for _, p := range locals {
 		tables[p] = next
-		l.rules = append(l.rules, rule{stage: stageNets, v6: p.Addr().Is6(), from: p, table: next}, rule{stage: stageNets, v6: p.Addr().Is6(), from: p, unbound: true, table: next})
+		l.inward(rule{stage: stageNets, v6: p.Addr().Is6(), from: p, table: next})
 		next++
 	}
 	for _, c := range children {
@@ -192,12 +202,20 @@ func (l *lead) leadChildren(children []protected) {
 		}
 		r := narrowed(c)
 		r.stage, r.table = stagePorts, next
-		unbound := r
-		unbound.unbound = true
-		l.rules = append(l.rules, r, unbound)
+		l.inward(r)
 		l.routes = append(l.routes, route{next, remote, local})
 		next++
 	}
+}
+
+// inward adds a rule that leads into the device, also the packets whose source is not chosen yet. Over IPv6 one rule does both.
+func (l *lead) inward(r rule) {
+	unbound := r
+	unbound.unbound = true
+	if !r.v6 {
+		l.rules = append(l.rules, r)
+	}
+	l.rules = append(l.rules, unbound)
 }
 
 // narrowed is a rule for the packets of a pair of selectors.
@@ -224,6 +242,12 @@ func hasPorts(protocol uint8) bool {
 	return false
 }
 
+// reversed is a rule for the packets the other way.
+func reversed(r rule) rule {
+	r.from, r.to, r.sport, r.dport = r.to, r.from, r.dport, r.sport
+	return r
+}
+
 // leadHoles lets bypasses out, unless a child that the policy ranks higher overlaps: then the datapath decides, which lets nothing out.
 func (l *lead) leadHoles(holes, children []protected) {
 	for _, h := range holes {
@@ -232,15 +256,31 @@ func (l *lead) leadHoles(holes, children []protected) {
 			return c.priority <= h.priority && c.local.Prefix.Overlaps(h.local.Prefix) && c.remote.Prefix.Overlaps(h.remote.Prefix)
 		}) {
 			r := narrowed(h)
-			r.stage, r.table = stageBypass, -1
+			r.stage, r.on = stageBypass, stageEnd
 			l.rules = append(l.rules, r)
+			if r.v6 {
+				l.rules = append(l.rules, reversed(r))
+			}
 		}
 	}
 }
 
 // block blocks the clear packets of a child, out and in. pass lets those of a bypass through.
-func (l *lead) block(c protected) { l.both(c, true) }
-func (l *lead) pass(c protected)  { l.both(c, false) }
+func (l *lead) block(c protected) {
+	if !c.local.Prefix.Addr().Is6() {
+		l.both(c, true)
+		return
+	}
+	shut, refuse := narrowed(c), reversed(narrowed(c))
+	shut.stage, refuse.stage = stageShut, stageRefuse
+	l.rules = append(l.rules, shut, refuse)
+}
+
+func (l *lead) pass(c protected) {
+	if !c.local.Prefix.Addr().Is6() {
+		l.both(c, false)
+	}
+}
 
 func (l *lead) both(c protected, block bool) {
 	protocol := max(c.local.Protocol, c.remote.Protocol)
