@@ -55,9 +55,6 @@ func TestSuites(t *testing.T) {
 	for _, family := range families {
 		for _, s := range suites {
 			for _, initiator := range []string{"trike", "strongSwan"} {
-				if family.name == "IPv6" && s.trike != "" && initiator == "trike" {
-					continue // the suites do not depend on the family: each is tried once there
-				}
 				t.Run(family.name+"/"+s.name+"/"+initiator+" initiates", func(t *testing.T) {
 					if s.userspaceCannot != "" && !inKernel() {
 						t.Skip(s.userspaceCannot)
@@ -85,7 +82,12 @@ func TestSuites(t *testing.T) {
 
 // TestRekey rekeys the child and the IKE SA from either side under a running ping, without one loss.
 func TestRekey(t *testing.T) {
-	lab := newLab(t, false)
+	for _, family := range families {
+		t.Run(family.name, func(t *testing.T) { rekeys(t, newLab(t, family.name == "IPv6")) })
+	}
+}
+
+func rekeys(t *testing.T, lab *lab) {
 	peer := lab.strongSwan(defaultIKE, espHere(defaultESP), "", "")
 	us := lab.trike("")
 	us.must("up", "peer")
@@ -126,33 +128,36 @@ func swan(t *testing.T, s *strongSwan, args ...string) {
 
 // TestDelete takes the tunnel down from either side; what policy protects stays away from the wire afterwards.
 func TestDelete(t *testing.T) {
-	for _, from := range []string{"trike", "strongSwan"} {
-		t.Run(from, func(t *testing.T) {
-			lab := newLab(t, false)
-			peer := lab.strongSwan(defaultIKE, espHere(defaultESP), "", "")
-			us := lab.trike(`		initiate: "never"`)
-			peer.up("net")
-			us.settled(1, 1)
-			lab.ping(5, 20*time.Millisecond)
-			if from == "trike" {
-				us.must("down", "peer")
-			} else {
-				swan(t, peer, "--terminate", "--ike", "peer")
-			}
-			us.settled(0, 0)
-			if got := peer.sas(); strings.Contains(got, "ESTABLISHED") {
-				t.Errorf("strongSwan still has\n%s", got)
-			}
-			c, err := lab.right.Capture(lab.wire, "host "+lab.inL)
-			if err != nil {
-				t.Fatal(err)
-			}
-			lab.left.Ping(lab.inR, lab.inL, 5, 50*time.Millisecond)
-			c.Stop()
-			if n, err := c.Count(""); n != 0 || err != nil {
-				t.Errorf("%d packets left in clear after the delete (%v)", n, err)
-			}
-		})
+	for _, family := range families {
+		for _, from := range []string{"trike", "strongSwan"} {
+			t.Run(family.name+"/"+from, func(t *testing.T) { deletes(t, newLab(t, family.name == "IPv6"), from) })
+		}
+	}
+}
+
+func deletes(t *testing.T, lab *lab, from string) {
+	peer := lab.strongSwan(defaultIKE, espHere(defaultESP), "", "")
+	us := lab.trike(`		initiate: "never"`)
+	peer.up("net")
+	us.settled(1, 1)
+	lab.ping(5, 20*time.Millisecond)
+	if from == "trike" {
+		us.must("down", "peer")
+	} else {
+		swan(t, peer, "--terminate", "--ike", "peer")
+	}
+	us.settled(0, 0)
+	if got := peer.sas(); strings.Contains(got, "ESTABLISHED") {
+		t.Errorf("strongSwan still has\n%s", got)
+	}
+	c, err := lab.right.Capture(lab.wire, "host "+lab.inL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lab.left.Ping(lab.inR, lab.inL, 5, 50*time.Millisecond)
+	c.Stop()
+	if n, err := c.Count(""); n != 0 || err != nil {
+		t.Errorf("%d packets left in clear after the delete (%v)", n, err)
 	}
 }
 
