@@ -120,7 +120,9 @@ func leadOf(p *plan.Plan) (l lead, open []string) {
 	// What comes in by the device is let in by a switch of the device (guard_linux.go): the kernel does not tell incoming packets apart by device here.
 	any := netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	l.policies = append(l.policies, policy{dir: dirOut, src: any, dst: any, device: true})
-	slices.SortStableFunc(l.rules, func(a, b rule) int { return cmp.Or(cmp.Compare(order(b.stage), order(a.stage)), cmp.Compare(a.stage, b.stage)) })
+	slices.SortStableFunc(l.rules, func(a, b rule) int {
+		return cmp.Or(cmp.Compare(order(b.stage), order(a.stage)), cmp.Compare(a.stage, b.stage))
+	})
 	return l, open
 }
 
