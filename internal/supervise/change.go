@@ -201,8 +201,13 @@ func (s *supervisor) changeStep() {
 	c.secrets = nil
 	for _, name := range trio {
 		i := s.slots[name].now
+		o, err := c.next.prepare(name, s.grantKey, secrets)
+		if err != nil {
+			s.abort(err)
+			return
+		}
 		c.part[i] = false
-		i.send(c.next.prepare(name, s.grantKey, secrets))
+		i.send(o)
 	}
 	c.overdue = s.after(s.cfg.Patience.Prepare, s.prepareOverdue)
 }
@@ -414,6 +419,7 @@ func (s *supervisor) abort(why error) {
 		s.note("error", "refused", "plan %.12s was refused, plan %.12s stays in force: %v", c.next.hash, s.current.hash, why)
 	}
 	c.request.answer(applied{}, why)
+	s.askHeld()
 	s.nextChange()
 }
 

@@ -1,7 +1,10 @@
 package supervise
 
 import (
+	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -49,12 +52,30 @@ type openings struct {
 	forXFRM []msg.File
 }
 
-func (o *openings) files(names []msg.File) []*os.File {
-	out := make([]*os.File, len(names))
-	for i, n := range names {
-		out[i] = o.byName[n]
+// files are copies of the descriptors with these names.
+func (o *openings) files(names []msg.File) ([]*os.File, error) {
+	out := make([]*os.File, 0, len(names))
+	for _, n := range names {
+		f, err := duplicate(o.byName[n])
+		if err != nil {
+			closeAll(out)
+			return nil, fmt.Errorf("copy the descriptor of %s %s: %w", n.Kind, n.Name, err)
+		}
+		out = append(out, f)
 	}
-	return out
+	return out, nil
+}
+
+func duplicate(f *os.File) (*os.File, error) {
+	var fd int
+	err := onSocket(f, func(old int) (err error) {
+		fd, err = unix.FcntlInt(uintptr(old), unix.F_DUPFD_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), f.Name()), nil
 }
 
 // closeBut closes what keep does not have.

@@ -311,8 +311,13 @@ func (s *supervisor) replay(e secretsOpened) {
 	if err := e.v.secretErrors(e.errs); err != nil {
 		s.note("error", "secret", "connections that need it cannot authenticate: %v", err)
 	}
+	o, err := e.v.prepare(i.slot.name, s.grantKey, e.files)
+	if err != nil {
+		s.kill(i, err)
+		return
+	}
 	i.stage, i.serial = preparing, e.v.serial
-	i.send(e.v.prepare(i.slot.name, s.grantKey, e.files))
+	i.send(o)
 	s.expect(i, s.cfg.Patience.Prepare, "it did not prepare the plan in time")
 }
 

@@ -43,16 +43,19 @@ func newVersion(b []byte, want string) (*version, error) {
 // same tells whether applying v after o would change nothing, not even the lines that messages name.
 func (v *version) same(o *version) bool { return o != nil && bytes.Equal(v.bytes, o.bytes) }
 
-// prepare is the Prepare of this version for a process, with its descriptors. Those of secrets are for it alone: after closes them.
-func (v *version) prepare(name msg.Process, key secret.Bytes, secrets []*os.File) outgoing {
+// prepare is the Prepare of this version for a process, with its descriptors. They are for it alone, as those of the version may be closed before it has left: after closes them.
+func (v *version) prepare(name msg.Process, key secret.Bytes, secrets []*os.File) (outgoing, error) {
 	m := &msg.Prepare{Serial: v.serial, Hash: v.hash, View: v.views[name]}
 	out := outgoing{m: m}
+	var err error
 	switch name {
 	case msg.IKEProc:
-		m.Files, out.files = v.open.forIKE, v.open.files(v.open.forIKE)
+		m.Files = v.open.forIKE
+		out.files, err = v.open.files(m.Files)
 	case msg.XFRMProc:
 		m.GrantKey = key
-		m.Files, out.files = v.open.forXFRM, v.open.files(v.open.forXFRM)
+		m.Files = v.open.forXFRM
+		out.files, err = v.open.files(m.Files)
 	case msg.AuthProc:
 		m.GrantKey = key
 		for i, f := range secrets {
@@ -61,9 +64,9 @@ func (v *version) prepare(name msg.Process, key secret.Bytes, secrets []*os.File
 				out.files = append(out.files, f)
 			}
 		}
-		out.after = func() { closeAll(secrets) }
 	}
-	return out
+	out.after = func() { closeAll(out.files) }
+	return out, err
 }
 
 func closeAll(files []*os.File) {
