@@ -194,6 +194,7 @@ func (e *Engine) install(sa *ikeSA, n *childNegotiation, later bool, then func(c
 func (e *Engine) adoptChild(sa *ikeSA, ch *childSA) {
 	ch.installed = e.now
 	sa.children = append(sa.children, ch)
+	e.children[ch.spiIn] = ch
 	l := ch.cfg.Lifetime
 	if l.Rekey > 0 {
 		in := time.Duration(l.Rekey)*time.Second - e.spread(time.Duration(l.Jitter)*time.Second)
@@ -243,6 +244,9 @@ func (e *Engine) dropChild(ch *childSA) {
 	ch.rekey.stop()
 	ch.hard.stop()
 	e.removeFromDatapath(ch.spiIn)
+	if e.children[ch.spiIn] == ch {
+		delete(e.children, ch.spiIn)
+	}
 	for i, have := range ch.sa.children {
 		if have == ch {
 			ch.sa.children = append(ch.sa.children[:i:i], ch.sa.children[i+1:]...)
@@ -304,18 +308,7 @@ func (sa *ikeSA) childOut(spi uint32) *childSA {
 }
 
 // childIn finds a pair of any IKE SA by its inbound SPI.
-func (e *Engine) childIn(spi uint32) *childSA {
-	for _, c := range e.order {
-		for _, sa := range c.sas {
-			for _, ch := range sa.children {
-				if ch.spiIn == spi {
-					return ch
-				}
-			}
-		}
-	}
-	return nil
-}
+func (e *Engine) childIn(spi uint32) *childSA { return e.children[spi] }
 
 func lower(a, b []byte) []byte {
 	if bytes.Compare(a, b) < 0 {

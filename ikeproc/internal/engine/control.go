@@ -228,6 +228,9 @@ func (e *Engine) expire(m *msg.Expire) {
 	}
 }
 
+// shutdownGrace is how long peers may take to answer our last Deletes.
+const shutdownGrace = 5 * time.Second
+
 // shutdown says goodbye to every peer.
 func (e *Engine) shutdown() {
 	e.exiting = true
@@ -238,8 +241,16 @@ func (e *Engine) shutdown() {
 		}
 	}
 	for _, sa := range e.all() {
-		if sa.conn == nil {
+		if sa.conn == nil && !sa.gone {
 			e.close(sa)
 		}
 	}
+	e.after(shutdownGrace, func() {
+		for _, sa := range e.all() {
+			if !sa.gone {
+				e.dropChildren(sa)
+				e.close(sa)
+			}
+		}
+	})
 }

@@ -9,21 +9,23 @@ import (
 
 // Engine holds all IKE SAs of one gateway. It has one owner.
 type Engine struct {
-	cfg     Config
-	now     time.Time
-	out     []Effect
-	conns   map[string]*conn
-	order   []*conn            // by name
-	sas     map[uint64]*ikeSA  // by our own SPI
-	inits   map[initKey]*ikeSA // half-open, ours to answer: a repeated IKE_SA_INIT is known by it
-	half    int                // how many those are
-	buried  int                // how many of sas are gone and only repeat their last response
-	timers  timerHeap
-	seq     uint64 // of timers and questions: unique and rising
-	waits   map[uint64]wait
-	cookies cookieJar
-	strange rateLimit // of unprotected notifies and of log lines about strangers
-	exiting bool
+	cfg       Config
+	now       time.Time
+	out       []Effect
+	conns     map[string]*conn
+	order     []*conn            // by name
+	sas       map[uint64]*ikeSA  // by our own SPI
+	inits     map[initKey]*ikeSA // half-open, ours to answer: a repeated IKE_SA_INIT is known by it
+	half      int                // how many those are
+	buried    int                // how many of sas are gone and only repeat their last response
+	timers    timerHeap
+	seq       uint64              // of timers and questions: unique and rising
+	children  map[uint32]*childSA // by inbound SPI
+	reloading *reloading
+	waits     map[uint64]wait
+	cookies   cookieJar
+	strange   rateLimit // of unprotected notifies and of log lines about strangers
+	exiting   bool
 }
 
 // New makes an engine. What the plan wants up at all times begins with the first Step.
@@ -31,7 +33,7 @@ func New(cfg Config) *Engine {
 	cfg.Limits = cfg.Limits.orDefault()
 	e := &Engine{
 		cfg: cfg, now: cfg.Now, conns: map[string]*conn{}, sas: map[uint64]*ikeSA{}, inits: map[initKey]*ikeSA{},
-		waits: map[uint64]wait{},
+		waits: map[uint64]wait{}, children: map[uint32]*childSA{},
 	}
 	e.setConnections()
 	for _, c := range e.order {
@@ -63,6 +65,7 @@ func (e *Engine) Step(now time.Time, ev Event) []Effect {
 		e.shutdown()
 	case Tick:
 	}
+	e.checkReload()
 	if e.exiting && len(e.sas) == e.buried {
 		e.exiting = false
 		e.emit(Exit{})

@@ -47,6 +47,14 @@ func (e *Engine) lostChild(c *conn, sa *ikeSA, ch *childSA) {
 		e.dropChild(ch)
 		return
 	}
+	e.replaceChild(c, sa, ch)
+}
+
+// replaceChild makes a pair anew, not as a rekey, and then deletes the old one.
+func (e *Engine) replaceChild(c *conn, sa *ikeSA, ch *childSA) {
+	if ch.state == childDeleting {
+		return
+	}
 	ch.state = childDeleting // hasChild does not count it
 	c.want[ch.cfg.Name] = true
 	e.createWanted(sa)

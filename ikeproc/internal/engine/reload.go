@@ -3,6 +3,7 @@ package engine
 import (
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -11,6 +12,8 @@ import (
 // reload puts another view in force: a connection that did not change is not touched, one whose peer or credentials changed begins
 // anew, other changes come in by rekeys and by new children.
 func (e *Engine) reload(serial uint64, view plan.IKEView) {
+	e.reloading = &reloading{serial: serial, until: e.now.Add(reloadGrace)}
+	e.after(reloadGrace, func() {}) // checkReload looks then
 	before := e.conns
 	e.cfg.View = view
 	e.conns = map[string]*conn{}
@@ -44,7 +47,39 @@ func (e *Engine) reload(serial uint64, view plan.IKEView) {
 	for _, c := range fresh {
 		e.startIfWanted(c, 0)
 	}
-	e.emit(ToXFRM{&msg.ReloadDone{Serial: serial}})
+}
+
+// reloading is a reload whose removals are not through yet.
+type reloading struct {
+	serial   uint64
+	until    time.Time
+	sas      []*ikeSA
+	children []*childSA
+}
+
+// reloadGrace is how long peers may take to agree to what a reload removes; then the datapath drops it all the same.
+const reloadGrace = 10 * time.Second
+
+// checkReload tells xfrmproc when nothing that the last reload removed is in use any more.
+func (e *Engine) checkReload() {
+	r := e.reloading
+	if r == nil {
+		return
+	}
+	if e.now.Before(r.until) {
+		for _, sa := range r.sas {
+			if !sa.closed {
+				return
+			}
+		}
+		for _, ch := range r.children {
+			if e.children[ch.spiIn] == ch {
+				return
+			}
+		}
+	}
+	e.reloading = nil
+	e.emit(ToXFRM{&msg.ReloadDone{Serial: r.serial}})
 }
 
 // begunAnew tells whether a change is one of who talks to whom.
@@ -52,7 +87,7 @@ func begunAnew(a, b plan.Connection) bool {
 	return a.Local != b.Local || a.Remote != b.Remote || a.LocalAuth != b.LocalAuth || a.RemoteAuth != b.RemoteAuth || a.ForceEncap != b.ForceEncap
 }
 
-// retire takes a connection down that the plan no longer has. What it carried leaves the datapath at once.
+// retire takes a connection down that the plan no longer has.
 func (e *Engine) retire(c *conn, why string) {
 	c.held = true
 	clear(c.want)
@@ -62,9 +97,7 @@ func (e *Engine) retire(c *conn, why string) {
 	}
 	for _, sa := range append([]*ikeSA(nil), c.sas...) {
 		e.deleteIKE(sa, why, false)
-		if !sa.closed {
-			e.dropChildren(sa)
-		}
+		e.reloading.sas = append(e.reloading.sas, sa)
 	}
 }
 
@@ -97,6 +130,7 @@ func (e *Engine) changeChild(c *conn, sa *ikeSA, ch *childSA) {
 	now := c.child(ch.cfg.Name)
 	switch {
 	case now == nil:
+		e.reloading.children = append(e.reloading.children, ch)
 		e.deleteChild(ch)
 	case sameTraffic(ch.cfg, *now):
 		if ch.cfg.Lifetime != now.Lifetime || ch.cfg.ReplayWindow != now.ReplayWindow {
@@ -105,13 +139,8 @@ func (e *Engine) changeChild(c *conn, sa *ikeSA, ch *childSA) {
 		}
 		ch.cfg = *now
 	default:
-		// hasChild must not count it, so that its successor is wanted.
-		e.deleteChild(ch)
-		c.want[now.Name] = now.Initiate != plan.InitiateNever
-		if !c.want[now.Name] {
-			delete(c.want, now.Name)
-		}
-		e.createWanted(sa)
+		e.reloading.children = append(e.reloading.children, ch)
+		e.replaceChild(c, sa, ch)
 	}
 }
 

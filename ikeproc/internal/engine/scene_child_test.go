@@ -362,12 +362,12 @@ func TestPeerHasLostChild(t *testing.T) {
 	p := puppetTo(t, func(c *plan.Connection) { c.DPD.Delay = 0 })
 	p.respond()
 	p.n.control("rekey", "ab", "net", false, false)
-	h, ps := p.hear(ikev2.CREATE_CHILD_SA)
+	h, _ := p.hear(ikev2.CREATE_CHILD_SA)
 	p.answer(h, wire.NotifyChild(ikev2.CHILD_SA_NOT_FOUND, ikev2.ProtocolESP, p.spiOut))
 	if len(p.n.path.pairs) != 0 {
 		t.Error("the pair stays")
 	}
-	h, ps = p.hear(ikev2.CREATE_CHILD_SA)
+	h, ps := p.hear(ikev2.CREATE_CHILD_SA)
 	if wire.FindNotify(ps, ikev2.REKEY_SA) != nil {
 		t.Error("it is not made from scratch")
 	}

@@ -26,7 +26,6 @@ type soak struct {
 	a, b *node
 	rng  *rand.Rand
 	ops  []string
-	held bool // an operator took the connection down
 }
 
 // TestSoak: whatever the network and the operators do, keys agree, nothing is installed without a grant, collisions converge to one SA, and nothing leaks.
