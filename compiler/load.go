@@ -11,7 +11,7 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/build"
 	"cuelang.org/go/cue/cuecontext"
-	embedded "cuelang.org/go/cue/interpreter/embed"
+	embedded "cuelang.org/go/cue/inject/embed"
 	"cuelang.org/go/cue/load"
 	"cuelang.org/go/mod/modfile"
 
@@ -91,7 +91,7 @@ func (t *tree) moduleInto(overlay map[string]load.Source) []Diagnostic {
 
 func flat(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-func newContext() *cue.Context { return cuecontext.New(cuecontext.Interpreter(embedded.New())) }
+func newContext() *cue.Context { return cuecontext.New(cuecontext.WithInjection(embedded.New())) }
 
 // definitions are the schema's, in a context of their own.
 func definitions(ctx *cue.Context) (cue.Value, error) {

@@ -84,7 +84,7 @@ func identity(s string) (plan.Identity, error) {
 		return plan.Identity{Type: ikev2.ID_RFC822_ADDR, Data: s}, nil
 	}
 	if strings.ContainsAny(s, "/:") {
-		return plan.Identity{}, fmt.Errorf("%q is neither an address, a DNS name, user@host nor keyid:", s)
+		return plan.Identity{}, fmt.Errorf("%q is no address, DNS name, user@host or keyid:…", s)
 	}
 	return plan.Identity{Type: ikev2.ID_FQDN, Data: s}, nil
 }
