@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/trike-ipsec/trike/ikeproc/internal/wire"
 	"github.com/trike-ipsec/trike/internal/ikev2"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -111,15 +112,45 @@ func (e *Engine) unique(sa *ikeSA) {
 	}
 }
 
-// initialContact: the peer has started anew, and remembers no other SA with us (RFC 7296 section 2.4).
+// initialContact: the peer has started anew, and remembers no other SA with us (RFC 7296 section 2.4). One that we began a moment ago it may not have known when it said so:
+// that one is asked.
 func (e *Engine) initialContact(sa *ikeSA) {
 	for _, o := range append([]*ikeSA(nil), sa.conn.sas...) {
-		if o != sa && o.state >= stateUp && sameID(o.peerID, sa.peerID) && e.now.Sub(o.established) >= simultaneous || o != sa && o.state >= stateUp && !o.initiator && sameID(o.peerID, sa.peerID) {
-			e.dropChildren(o)
-			e.log(status.Event{Level: "info", Event: "ike-down", Connection: sa.conn.cfg.Name, Peer: o.remote.String(), Text: "the peer has started anew"})
-			e.close(o)
+		switch {
+		case o == sa || o.state < stateUp || !sameID(o.peerID, sa.peerID):
+		case o.initiator && e.now.Sub(o.established) < simultaneous:
+			o.doubted = true
+			e.probe(o)
+		default:
+			e.forgotten(o)
 		}
 	}
+}
+
+// forgotten ends an IKE SA that the peer no longer has, so that it need not be told.
+func (e *Engine) forgotten(sa *ikeSA) {
+	e.dropChildren(sa)
+	e.log(status.Event{Level: "info", Event: "ike-down", Connection: sa.conn.cfg.Name, Peer: sa.remote.String(), Text: "the peer has started anew"})
+	e.close(sa)
+}
+
+// denied: somebody says in clear that the peer does not have this SA. That counts only if the peer itself has let us doubt it, under its authentication, or if the SA is on its
+// way out; otherwise anybody could end it (RFC 7296 section 2.4).
+func (e *Engine) denied(sa *ikeSA, h wire.Header, d Datagram) {
+	if !sa.doubted && sa.state != stateDeleting || h.NextPayload != ikev2.PayloadNotify {
+		return
+	}
+	ps, err := wire.ParsePayloads(h.NextPayload, d.Data[wire.HeaderLen:], wire.DefaultLimits())
+	if err != nil || wire.FindNotify(ps, ikev2.INVALID_IKE_SPI) == nil {
+		return
+	}
+	if gone := sa.request.failed; gone != nil {
+		gone()
+		return
+	}
+	c := sa.conn
+	e.forgotten(sa)
+	e.settle(c)
 }
 
 func sameID(a, b msg.ID) bool { return a.Type == b.Type && string(a.Data) == string(b.Data) }

@@ -128,9 +128,11 @@ func (e *Engine) receiveResponse(sa *ikeSA, d Datagram) {
 	}
 	in, _, fault, ok := e.open(sa, d)
 	if !ok {
+		e.denied(sa, h, d)
 		return
 	}
 	e.alive(sa)
+	sa.doubted = false
 	var ps []wire.Payload
 	var shape wire.Shape
 	var err error

@@ -68,6 +68,7 @@ type ikeSA struct {
 	refusals       int                  // TEMPORARY_FAILURE in a row
 	gone           bool                 // kept only to repeat its last response
 	half           bool                 // counted in Engine.half
+	doubted        bool                 // the peer may have forgotten it
 	key            initKey
 }
 
