@@ -2,7 +2,6 @@ package trio
 
 import (
 	"bytes"
-	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -94,11 +93,11 @@ func (n *network) send(from, to netip.AddrPort, data []byte) {
 	put(n.wake, struct{}{})
 }
 
-// down cuts the wire, or mends it.
-func (n *network) down(yes bool) {
+// weather is how all links are from now on.
+func (n *network) weather(l simnet.Link) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.net.SetDefault(simnet.Link{Delay: 5 * time.Millisecond, Down: yes})
+	n.net.SetDefault(l)
 }
 
 func (n *network) watch(gate func(from, to netip.AddrPort, data []byte) bool) {
@@ -228,7 +227,7 @@ func (d *device) Read(bufs [][]byte, sizes []int, offset int) (int, error) {
 		sizes[0] = copy(bufs[0][offset:], p)
 		return 1, nil
 	case <-d.gone:
-		return 0, io.EOF
+		return 0, os.ErrClosed
 	}
 }
 
