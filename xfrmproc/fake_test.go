@@ -132,6 +132,11 @@ func newLink() (a, b *memLink) {
 
 func (l *memLink) Send(m msg.Message) error {
 	select {
+	case <-l.gone: // whatever room there still is
+		return io.ErrClosedPipe
+	default:
+	}
+	select {
 	case l.out <- m:
 		return nil
 	case <-l.gone:
