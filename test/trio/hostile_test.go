@@ -2,6 +2,12 @@ package trio
 
 import (
 	"bytes"
+	"crypto/hmac"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/sha512"
+	"encoding/hex"
+	"hash"
 	"net"
 	"net/netip"
 	"slices"
@@ -27,7 +33,8 @@ type hostile struct {
 	auth, xfrm ikeproc.Link
 	heard      *tape // all that came back over the two pipes
 	req        uint64
-	grant      msg.Grant
+	signed     *msg.Signed // the peer's true AUTH
+	grant      msg.Grant   // what it earned
 }
 
 // other is a connection of the plan that the attacker's peer has no key for.
@@ -59,12 +66,27 @@ func attacked(t *testing.T, play func(h *hostile)) {
 		h.grant = h.earn()
 		play(h)
 		h.serves()
-		for what, key := range map[string]string{"the pre-shared key": psk, "the other pre-shared key": otherPSK, "the key of grants": string(w.a.key)} {
-			if h.heard.has([]byte(key)) || strings.Contains(w.a.story(100_000), key) {
+		story := w.a.story(100_000)
+		for what, key := range secrets(w.a) {
+			if h.heard.has([]byte(key)) || strings.Contains(story, key) || strings.Contains(story, hex.EncodeToString([]byte(key))) {
 				t.Errorf("ikeproc or the log has heard %s", what)
 			}
 		}
 	})
+}
+
+// secrets are what authproc and xfrmproc have and ikeproc must not: keys, and what AUTH is made with (RFC 7296 section 2.15).
+func secrets(g *gateway) map[string]string {
+	out := map[string]string{"the key of grants": string(g.key)}
+	for name, key := range g.secrets {
+		out["the key of "+name] = key
+		for prf, h := range map[string]func() hash.Hash{"SHA-1": sha1.New, "SHA-256": sha256.New, "SHA-384": sha512.New384, "SHA-512": sha512.New} {
+			m := hmac.New(h, []byte(key))
+			m.Write([]byte("Key Pad for IKEv2"))
+			out["what "+prf+" makes of the key of "+name] = string(m.Sum(nil))
+		}
+	}
+	return out
 }
 
 // connect gives ikeproc new pipes, as after a restart.
@@ -126,9 +148,9 @@ func (h *hostile) earn() msg.Grant {
 	h.t.Helper()
 	bAuth := h.b.link(msg.AuthProc)
 	h.hear(bAuth)
-	signed := h.ask(bAuth, &msg.Sign{Req: 1, Connection: "ab", Initiator: true, Octets: octets(true)}).(*msg.Signed)
-	v := h.ask(h.auth, &msg.Verify{Req: 2, Connections: []string{"ab", "other"}, Initiator: true, PeerID: signed.ID, PeerAddr: addrB,
-		Method: signed.Method, Data: signed.Data, Octets: octets(true)}).(*msg.Verified)
+	h.signed = h.ask(bAuth, &msg.Sign{Req: 1, Connection: "ab", Initiator: true, Octets: octets(true)}).(*msg.Signed)
+	v := h.ask(h.auth, &msg.Verify{Req: 2, Connections: []string{"ab", "other"}, Initiator: true, PeerID: h.signed.ID, PeerAddr: addrB,
+		Method: h.signed.Method, Data: h.signed.Data, Octets: octets(true)}).(*msg.Verified)
 	if !v.OK || len(v.Grants) != 1 || v.Grants[0].Connection != "ab" {
 		h.t.Fatalf("the peer's true AUTH: %+v", v)
 	}
