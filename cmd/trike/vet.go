@@ -32,10 +32,17 @@ func vetCommand() *cli.Command {
 // policyFlags are what every command has that reads a policy.
 func policyFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		&cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "CUE tag `NAME=VALUE`"},
-		&cli.StringFlag{Name: "format", Value: "text", Usage: "how findings are written: text, json or github"},
+		tagFlag(), formatFlag(),
 		&cli.BoolFlag{Name: "on-box", Usage: "this is the gateway: a secret that is missing or that others can read is an error, not a warning"},
 	}, more...)
+}
+
+func tagFlag() cli.Flag {
+	return &cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "CUE tag `NAME=VALUE` for the policy"}
+}
+
+func formatFlag() cli.Flag {
+	return &cli.StringFlag{Name: "format", Value: "text", Usage: "how findings are written: text, json or github"}
 }
 
 // policyDir is the command's only argument, the policy's directory; the current one without it.

@@ -11,10 +11,20 @@ import (
 )
 
 // ErrNotCanonical is a plan that decodes but is not what Encode writes: it was edited by hand, or by another program.
-var ErrNotCanonical = errors.New("not a canonical plan: it was changed after `trike compile` wrote it")
+var ErrNotCanonical = errors.New("it was changed after `trike compile` wrote it: its sum or its form is not what that writes. Compile the policy again")
 
 // Encode writes the canonical form: JSON with one space of indentation, every field present, lists never null, a newline at the end.
-func Encode(p *Plan) []byte { return canonical(p.normal()) }
+func Encode(p *Plan) []byte {
+	q := p.normal()
+	q.Sum = ""
+	h := sha256.New()
+	io.WriteString(h, sumDomain)
+	h.Write(canonical(q))
+	q.Sum = hex.EncodeToString(h.Sum(nil))
+	return canonical(q)
+}
+
+const sumDomain = "trike plan file v1\x00"
 
 func canonical(v any) []byte {
 	var b bytes.Buffer

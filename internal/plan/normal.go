@@ -56,7 +56,7 @@ func full[T any](list []T) []T {
 // withoutPositions is the plan as Hash and Diff see it.
 func (p *Plan) withoutPositions() *Plan {
 	q := p.normal()
-	q.Sources = []string{}
+	q.Sources, q.Sum = []string{}, ""
 	q.Secrets = append([]Secret{}, q.Secrets...)
 	for i := range q.Secrets {
 		q.Secrets[i].Pos = Pos{}

@@ -40,6 +40,9 @@ type Plan struct {
 	Connections []Connection `json:"connections"` // sorted by name
 	// Sources names the policy files that Pos.File counts into. It stands outside the hash, as do all positions.
 	Sources []string `json:"sources"`
+	// Sum is SHA-256, in lower-case hex, over a domain and the canonical form with Sum empty. Encode puts it in and Decode checks it: a plan that was changed after it was
+	// compiled is refused. It keeps nobody from writing another plan; that is what a signature is for.
+	Sum string `json:"sum"`
 }
 
 // Datapath says what carries ESP: the kernel's XFRM, the built-in ESP over TUN, or whichever a probe finds.
