@@ -103,12 +103,12 @@ func rekeys(t *testing.T, lab *lab) {
 		{"trike rekeys the child of the rekeyed IKE SA", false, func() { us.must("rekey", "peer") }},
 	} {
 		t.Run(step.name, func(t *testing.T) {
-			ike, child := spis(us.settled(1, 1))
+			ike, child := bed.SPIs(us.settled(1, 1))
 			lab.t = t
 			lab.pingDuring(3, func() {
 				step.do()
 				if err := bed.Until(15*time.Second, "new SPIs", func() bool {
-					ike2, child2 := spis(us.connection())
+					ike2, child2 := bed.SPIs(us.connection())
 					return step.changesIKE && ike2 != ike || !step.changesIKE && child2 != child
 				}); err != nil {
 					t.Error(err, us.must("status"))
@@ -169,7 +169,7 @@ func TestWrongKey(t *testing.T) {
 			peer := startStrongSwan(t, lab.right, !inKernel(), "", lab.swanctl(defaultIKE, espHere(defaultESP), "", "", "another key"))
 			us := lab.trike(`		initiate: "never"`)
 			if initiator == "trike" {
-				out, err := us.trike("up", "--control", us.control(), "peer")
+				out, err := us.Ask("up", "peer")
 				if err == nil {
 					t.Fatalf("up succeeded with the wrong key: %s", out)
 				}
@@ -179,7 +179,7 @@ func TestWrongKey(t *testing.T) {
 			}
 			us.settled(0, 0)
 			wants(t, us.must("status"), "AUTHENTICATION_FAILED")
-			if strings.Contains(us.proc.Output(), psk) {
+			if strings.Contains(us.Proc.Output(), psk) {
 				t.Error("the log holds the key")
 			}
 		})
@@ -196,7 +196,7 @@ func TestNoCommonProposal(t *testing.T) {
 	}
 	// Theirs and ours, in the registry's names.
 	wants(t, us.must("status"), "NO_PROPOSAL_CHOSEN", "ENCR_AES_CBC", "MODP2048", "ENCR_AES_GCM_16", "ML_KEM_768", "policy.cue:")
-	out, err := us.trike("up", "--control", us.control(), "peer")
+	out, err := us.Ask("up", "peer")
 	if err == nil {
 		t.Fatalf("up succeeded: %s", out)
 	}
