@@ -193,3 +193,14 @@ func BenchmarkInstallChild(b *testing.B) {
 		}
 	}
 }
+
+// A Verify may name every connection of the largest plan.
+func TestVerifyNamesAllConnections(t *testing.T) {
+	v := &Verify{Octets: Octets{Message: make([]byte, 1<<16)}}
+	for range plan.MaxConnections {
+		v.Connections = append(v.Connections, strings.Repeat("n", 63))
+	}
+	if most, _ := Allowed(KindVerify, IKEProc, AuthProc); len(Encode(v)) > most {
+		t.Errorf("%d octets, at most %d are allowed", len(Encode(v)), most)
+	}
+}

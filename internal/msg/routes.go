@@ -14,6 +14,7 @@ type route struct {
 const (
 	small  = 4 << 10
 	medium = 256 << 10 // holds a 64 KiB IKE message and its company
+	wide   = 8 << 20   // names every connection of the largest plan
 	large  = 64 << 20
 	huge   = 512 << 20 // a view of the largest plan
 )
@@ -44,7 +45,7 @@ var routes = [...]route{
 
 	{KindSign, "Sign", medium, func() Message { return new(Sign) }, ike, auth},
 	{KindSigned, "Signed", medium, func() Message { return new(Signed) }, auth, ike},
-	{KindVerify, "Verify", large, func() Message { return new(Verify) }, ike, auth},
+	{KindVerify, "Verify", wide, func() Message { return new(Verify) }, ike, auth},
 	{KindVerified, "Verified", large, func() Message { return new(Verified) }, auth, ike},
 	{KindRenew, "Renew", medium, func() Message { return new(Renew) }, ike, auth},
 	{KindRenewed, "Renewed", medium, func() Message { return new(Renewed) }, auth, ike},

@@ -2,6 +2,7 @@ package trio
 
 import (
 	"encoding/binary"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -24,7 +25,7 @@ const maxScript = 2048
 // FuzzHostileIKEproc has ikeproc say whatever a script of octets makes of the messages: spoiled, repeated, out of order, cut off, with reloads and hours
 // in between. Whatever it says, the datapath holds only what the plan and a true grant allow, and only our own IKE_SA_INIT is signed.
 func FuzzHostileIKEproc(f *testing.F) {
-	f.Add([]byte{opAlloc, 0, 0, opInstall, 0, 0, opUpdate, 0, 0, opSign, 0, 0, opVerify, 0, 0, opRenew, 0, 0, opRemove, 0, 0})
+	f.Add([]byte{opAlloc, 0, 0, opInstall, 0, 0, 0, opUpdate, 0, 0, 0, 0, opSign, 0, 0, opVerify, 0, 0, opRenew, 0, 0, opRemove, 0, 0})
 	f.Fuzz(func(t *testing.T, script []byte) {
 		attacked(t, func(h *hostile) { h.perform(script[:min(len(script), maxScript)]) })
 	})
@@ -81,7 +82,8 @@ type actor struct {
 	grants []msg.Grant
 	signs  map[uint64][]*msg.Sign
 
-	asked map[uint32][]attempt
+	asked  map[uint32][]attempt
+	beyond []func(*msg.InstallChild)
 }
 
 // attempt is an InstallChild that was said, and when.
@@ -93,6 +95,10 @@ type attempt struct {
 // perform runs a script, and returns how many pairs the datapath carried at most.
 func (h *hostile) perform(script []byte) (most int) {
 	a := &actor{h: h, script: script, mouths: map[msg.Process]net.Conn{}, grants: []msg.Grant{h.grant}, signs: map[uint64][]*msg.Sign{}, asked: map[uint32][]attempt{}}
+	spoils := beyond()
+	for _, name := range slices.Sorted(maps.Keys(spoils)) {
+		a.beyond = append(a.beyond, spoils[name])
+	}
 	for len(a.script) > 0 {
 		a.step()
 		synctest.Wait()
@@ -139,6 +145,9 @@ func (a *actor) step() {
 		m := h.install(spi)
 		m.Grant, m.SPIOut = grant, 0x1000+spi
 		m.OutboundLater = op == opReinstall
+		if n := int(a.octet()); n > 0 {
+			a.beyond[(n-1)%len(a.beyond)](m)
+		}
 		a.say(msg.XFRMProc, m)
 	case opUpdate:
 		m := &msg.UpdateChild{Req: req, SPIIn: spi, Activate: a.octet()%2 == 0}

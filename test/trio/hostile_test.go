@@ -6,10 +6,12 @@ import (
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/binary"
 	"encoding/hex"
 	"hash"
 	"net"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -205,12 +207,12 @@ func TestHostileInside(t *testing.T) {
 	})
 }
 
-// Nothing beyond the plan, and nothing without a true grant, is installed.
-func TestHostileInstall(t *testing.T) {
+// beyond lists the ways in which an InstallChild can ask for more than the plan, and a true grant, allow.
+func beyond() map[string]func(m *msg.InstallChild) {
 	addr, ts := netip.MustParseAddr, func(first, last string) []msg.TS {
 		return []msg.TS{{PortLast: 65535, First: netip.MustParseAddr(first), Last: netip.MustParseAddr(last)}}
 	}
-	for name, spoil := range map[string]func(m *msg.InstallChild){
+	return map[string]func(m *msg.InstallChild){
 		"no grant":                      func(m *msg.InstallChild) { m.Grant = msg.Grant{} },
 		"a grant with another MAC":      func(m *msg.InstallChild) { m.Grant.MAC[31] ^= 1 },
 		"a grant with another serial":   func(m *msg.InstallChild) { m.Grant.Serial++ },
@@ -247,7 +249,12 @@ func TestHostileInstall(t *testing.T) {
 		"selectors of two families":     func(m *msg.InstallChild) { m.TSRemote[0].Last = addr("::1") },
 		"one good selector and one bad": func(m *msg.InstallChild) { m.TSRemote = append(m.TSRemote, ts("10.9.0.1", "10.9.0.1")...) },
 		"selectors that are many":       func(m *msg.InstallChild) { m.TSLocal = slices.Repeat(m.TSLocal, 300) },
-	} {
+	}
+}
+
+// Nothing beyond the plan, and nothing without a true grant, is installed.
+func TestHostileInstall(t *testing.T) {
+	for name, spoil := range beyond() {
 		t.Run(name, func(t *testing.T) {
 			attacked(t, func(h *hostile) {
 				m := h.install(h.spi())
@@ -388,29 +395,77 @@ func TestHostileFrames(t *testing.T) {
 	}
 }
 
-// An ikeproc that asks and never reads, or asks without end, is cut off; it takes no memory that counts and no process with it.
+// An ikeproc that asks without end and never reads is cut off. Neither before nor after does it take memory that counts, nor a process with it.
 func TestHostileFlood(t *testing.T) {
+	long := strings.Repeat("n", 3000)
+	for name, say := range map[string]func(h *hostile) (msg.Process, msg.Message){
+		"AllocSPI": func(h *hostile) (msg.Process, msg.Message) {
+			return msg.XFRMProc, &msg.AllocSPI{Connection: "ab", Child: "net", Local: addrA, Remote: addrB}
+		},
+		"refused AllocSPI": func(h *hostile) (msg.Process, msg.Message) {
+			return msg.XFRMProc, &msg.AllocSPI{Connection: long, Child: "net", Local: addrA, Remote: addrB}
+		},
+		"QueryChild":   func(h *hostile) (msg.Process, msg.Message) { return msg.XFRMProc, new(msg.QueryChild) },
+		"InstallChild": func(h *hostile) (msg.Process, msg.Message) { return msg.XFRMProc, h.install(1) },
+		"Sign": func(h *hostile) (msg.Process, msg.Message) {
+			return msg.AuthProc, &msg.Sign{Connection: "ab", Initiator: true, Octets: octets(true)}
+		},
+		"Verify": func(h *hostile) (msg.Process, msg.Message) {
+			return msg.AuthProc, &msg.Verify{Connections: slices.Repeat([]string{long}, 8), Initiator: true, PeerID: h.signed.ID, Method: h.signed.Method, Data: []byte("no"), Octets: octets(true)}
+		},
+		"Renew": func(h *hostile) (msg.Process, msg.Message) {
+			return msg.AuthProc, &msg.Renew{Grant: msg.Grant{Connection: long, PeerID: msg.ID{Type: 2, Data: []byte(long)}}}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			attacked(t, func(h *hostile) {
+				with, m := say(h)
+				l := h.pipe(with)
+				asked, most := 0, 60_000
+				for ; asked < most && l.Send(m) == nil; asked++ {
+					if asked == 16_000 { // just before it is
+						h.small()
+					}
+				}
+				if asked == most {
+					t.Errorf("%s, whose answers nobody reads, goes on answering", with)
+				}
+				synctest.Wait()
+				h.small()
+			})
+		})
+	}
+}
+
+// The largest messages that the routes allow, and frames that promise more than ever comes.
+func TestHostileLargest(t *testing.T) {
 	attacked(t, func(h *hostile) {
-		x := h.pipe(msg.XFRMProc)
-		asked := 0
-		for ; asked < 200_000; asked++ {
-			if x.Send(&msg.AllocSPI{Req: uint64(asked), Connection: "ab", Child: "net", Local: addrA, Remote: addrB}) != nil {
-				break
-			}
+		limit, _ := msg.Allowed(msg.KindVerify, msg.IKEProc, msg.AuthProc)
+		m := &msg.Verify{Initiator: true, PeerID: h.signed.ID, Method: h.signed.Method, Data: h.signed.Data, Octets: octets(true)}
+		m.Connections = make([]string, (limit-len(msg.Encode(m)))/4)
+		if v, ok := h.ask(h.auth, m).(*msg.Verified); !ok || v.OK {
+			t.Errorf("%+v", v)
 		}
-		if asked == 200_000 {
-			t.Error("an xfrmproc whose answers nobody reads goes on answering")
+		m = nil
+		h.small()
+		for range 20 {
+			_, raw := h.rawPipe(msg.AuthProc)
+			_, _ = raw.Write(append(binary.BigEndian.AppendUint32(nil, uint32(limit)), byte(msg.KindVerify), 0, 0, 1))
 		}
-		a := h.pipe(msg.AuthProc)
-		for asked = 0; asked < 200_000; asked++ {
-			if a.Send(&msg.Sign{Req: uint64(asked), Connection: "ab", Initiator: true, Octets: octets(true)}) != nil {
-				break
-			}
-		}
-		if asked == 200_000 {
-			t.Error("an authproc whose answers nobody reads goes on answering")
-		}
+		synctest.Wait()
+		h.small()
 	})
+}
+
+// small fails when the survivors (and the test) hold much memory.
+func (h *hostile) small() {
+	h.t.Helper()
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	if m.HeapAlloc > 128<<20 {
+		h.t.Errorf("%d MiB are held", m.HeapAlloc>>20)
+	}
 }
 
 // tape keeps what was heard.
