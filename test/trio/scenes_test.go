@@ -8,15 +8,15 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/trike-ipsec/trike/internal/ikev2"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/simnet"
 )
 
-// tunnel is a scene that begins with the tunnel up, and with an eye on the wire.
+// tunnel is a scene that begins with the tunnel up.
 func tunnel(t *testing.T, change func(p *plan.Plan), play func(w *world)) {
 	t.Helper()
 	scene(t, change, func(w *world) {
-		w.watch()
 		w.up()
 		w.one()
 		play(w)
@@ -25,7 +25,6 @@ func tunnel(t *testing.T, change func(p *plan.Plan), play func(w *world)) {
 
 func TestTunnelComesUp(t *testing.T) {
 	scene(t, nil, func(w *world) {
-		w.watch()
 		if w.ping() {
 			t.Fatal("the hosts reach each other without a tunnel")
 		}
@@ -100,7 +99,6 @@ func (w *world) nothing() {
 // Another key on one side: both sides say AUTHENTICATION_FAILED, and neither installs anything or writes a key down.
 func TestWrongKey(t *testing.T) {
 	scene(t, nil, func(w *world) {
-		w.watch()
 		w.b.crash()
 		w.b.secrets["ab"] = "another key"
 		w.b.boot()
@@ -121,8 +119,7 @@ func TestWrongKey(t *testing.T) {
 func TestBadNetwork(t *testing.T) {
 	for seed := range uint64(20) {
 		seeded(t, seed, nil, func(w *world) {
-			w.watch()
-			w.net.weather(simnet.Link{Delay: 5 * time.Millisecond, Jitter: 200 * time.Millisecond, Loss: 0.1, Duplicate: 0.2})
+			w.net.weather(simnet.Link{Delay: 5 * time.Millisecond, Jitter: 200 * time.Millisecond, Loss: 0.1, Duplicate: 0.2, Reorder: 0.3})
 			tries := 0
 			for why := "not tried"; why != ""; tries++ {
 				if why = w.a.control("up", "ab", "", false); tries > 3 {
@@ -239,6 +236,33 @@ func TestReload(t *testing.T) {
 		}
 		if w.ping() {
 			t.Error("the hosts still reach each other")
+		}
+	})
+}
+
+// A reload that changes a connection, on one side and then on the other: the old SAs go, the new ones are what the new plans say.
+func TestReloadChanged(t *testing.T) {
+	tunnel(t, nil, func(w *world) {
+		_, child := w.one()
+		for _, g := range []*gateway{w.a, w.b} {
+			p := *g.plan
+			p.Connections = slices.Clone(p.Connections)
+			c := &p.Connections[0]
+			c.Children = slices.Clone(c.Children)
+			c.Children[0].Proposals = []plan.ESPProposal{{Encr: []plan.Encr{{ID: ikev2.ENCR_CHACHA20_POLY1305}}, KE: []ikev2.KEID{ikev2.KE_CURVE25519}, SN: []ikev2.SNID{ikev2.SN_ESN}}}
+			c.Children[0].Initiate = plan.InitiateStart
+			if err := p.Validate(); err != nil {
+				t.Fatal(err)
+			}
+			if why := g.apply(&p); why != "" {
+				t.Fatal(why)
+			}
+			sleep(10 * time.Second)
+		}
+		w.until(5*time.Minute, "the tunnel is back", w.ping)
+		_, newChild := w.one()
+		if newChild.SPIIn == child.SPIIn || !strings.Contains(newChild.Suite, "CHACHA20") {
+			t.Errorf("the pair went from %+v to %+v", child, newChild)
 		}
 	})
 }

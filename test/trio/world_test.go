@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -61,7 +62,9 @@ func newWorld(t *testing.T, seed uint64, change func(p *plan.Plan)) *world {
 		}
 	}
 	keys := func() map[string]string { return map[string]string{"ab": psk} }
-	return &world{t: t, net: n, a: newGateway(t, n, pa, keys()), b: newGateway(t, n, pb, keys())}
+	w := &world{t: t, net: n, a: newGateway(t, n, pa, keys()), b: newGateway(t, n, pb, keys())}
+	w.watch()
+	return w
 }
 
 func (w *world) close() {
@@ -192,10 +195,12 @@ func (w *world) until(d time.Duration, what string, cond func() bool) {
 	}
 }
 
-// watch keeps an eye on the wire: nothing that the hosts say crosses in clear, and no secret does.
+// watch keeps an eye on the wire, in every scene: nothing that the hosts say crosses in clear, nor their packets' addresses, and no secret does.
 func (w *world) watch() {
+	a, b := hostA.AsSlice(), hostB.AsSlice()
+	seen := [][]byte{payload, []byte(psk), slices.Concat(a, b), slices.Concat(b, a)}
 	w.net.watch(func(from, to netip.AddrPort, data []byte) bool {
-		if bytes.Contains(data, payload) || bytes.Contains(data, []byte(psk)) {
+		if slices.ContainsFunc(seen, func(s []byte) bool { return bytes.Contains(data, s) }) {
 			w.t.Errorf("in clear from %v to %v: %x", from, to, data)
 		}
 		return true
