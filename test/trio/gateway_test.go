@@ -99,8 +99,11 @@ func (g *gateway) Open(_ plan.Datapath, _ xfrmproc.Descriptors) (xfrmproc.Datapa
 		return lasting{g.path}, "it is there already", nil
 	}
 	g.device = newDevice()
-	at := g.plan.Listen[0]
-	d, err := xfrmproc.NewUserspace(g.device, g.net.openESP(netip.AddrPortFrom(at, 0)), g.net.openESP(netip.AddrPortFrom(at, 4500)))
+	var sockets []xfrmproc.Socket
+	for _, at := range g.plan.Listen {
+		sockets = append(sockets, g.net.openESP(netip.AddrPortFrom(at, 0)), g.net.openESP(netip.AddrPortFrom(at, 4500)))
+	}
+	d, err := xfrmproc.NewUserspace(g.device, sockets...)
 	g.path = d
 	return lasting{d}, "a test", err
 }
