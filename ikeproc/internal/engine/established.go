@@ -43,19 +43,34 @@ func (e *Engine) establish(sa *ikeSA) {
 
 // live1 sets the alarms of an established IKE SA.
 func (e *Engine) live1(sa *ikeSA) {
-	l := sa.conn.cfg.Lifetime
-	if l.Rekey > 0 {
-		in := time.Duration(l.Rekey)*time.Second - e.spread(time.Duration(l.Jitter)*time.Second)
-		sa.rekeyAt = e.now.Add(in)
-		sa.timers.rekey = e.after(in, func() { e.rekeyIKE(sa) })
-	}
-	if l.Hard > 0 {
-		sa.timers.hard = e.after(time.Duration(l.Hard)*time.Second, func() { e.deleteIKE(sa, "its lifetime is over", true) })
-	}
+	e.ages(sa)
 	sa.timers.renew = e.after(e.renewalIn(sa), func() { e.renew(sa) })
 	e.keepalives(sa)
 	e.watch(sa)
 }
+
+// ages sets the alarms of an IKE SA's lifetime, which counts from its beginning. What a changed policy makes too old is rekeyed soon, but not all at once.
+func (e *Engine) ages(sa *ikeSA) {
+	l, age := sa.conn.cfg.Lifetime, e.now.Sub(sa.established)
+	sa.timers.rekey.stop()
+	sa.timers.hard.stop()
+	sa.rekeyAt = time.Time{}
+	if l.Rekey > 0 {
+		in := time.Duration(l.Rekey)*time.Second - e.spread(time.Duration(l.Jitter)*time.Second) - age
+		if in < 0 {
+			in = e.spread(soon)
+		}
+		sa.rekeyAt = e.now.Add(in)
+		sa.timers.rekey = e.after(in, func() { e.rekeyIKE(sa) })
+	}
+	if l.Hard > 0 {
+		in := max(time.Duration(l.Hard)*time.Second-age, 2*soon)
+		sa.timers.hard = e.after(in, func() { e.deleteIKE(sa, "its lifetime is over", true) })
+	}
+}
+
+// soon is within how long a changed policy rekeys what it makes too old.
+const soon = time.Minute
 
 // renew asks authproc whether the peer may go on: a secret or an identity that has gone ends the SA.
 func (e *Engine) renew(sa *ikeSA) {

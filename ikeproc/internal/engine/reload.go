@@ -105,8 +105,15 @@ func (e *Engine) retire(c *conn, why string) {
 func (e *Engine) change(c *conn, cfg plan.Connection) {
 	old := c.cfg
 	c.cfg = cfg
-	if sa := c.usable(); sa != nil && !sameIKE(old, cfg) {
+	if sa := c.usable(); sa != nil && !reflect.DeepEqual(old.Proposals, cfg.Proposals) {
 		e.rekeyIKE(sa)
+	}
+	if old.Lifetime != cfg.Lifetime {
+		for _, sa := range c.sas {
+			if sa.state == stateUp {
+				e.ages(sa)
+			}
+		}
 	}
 	if old.DPD != cfg.DPD || old.Keepalive != cfg.Keepalive {
 		for _, sa := range c.sas {
@@ -142,10 +149,6 @@ func (e *Engine) changeChild(c *conn, sa *ikeSA, ch *childSA) {
 		e.reloading.children = append(e.reloading.children, ch)
 		e.replaceChild(c, sa, ch)
 	}
-}
-
-func sameIKE(a, b plan.Connection) bool {
-	return reflect.DeepEqual(a.Proposals, b.Proposals) && a.Lifetime == b.Lifetime
 }
 
 func sameTraffic(a, b plan.Child) bool {
