@@ -19,6 +19,7 @@ type Engine struct {
 	half      int                // how many those are
 	buried    int                // how many of sas are gone and only repeat their last response
 	timers    timerHeap
+	crowded   int                 // how many timers, cancelled ones among them, are worth tidying up
 	seq       uint64              // of timers and questions: unique and rising
 	children  map[uint32]*childSA // by inbound SPI
 	reloading *reloading

@@ -39,14 +39,15 @@ func (e *Engine) after(d time.Duration, f func()) *timer {
 	e.seq++
 	t := &timer{at: e.now.Add(d), seq: e.seq, f: f}
 	heap.Push(&e.timers, t)
-	// An SA has a handful of alarms; when there are far more in the heap, most are cancelled ones.
-	if len(e.timers) > 64+16*(len(e.sas)+len(e.conns)) {
+	if len(e.timers) > e.crowded {
 		e.compact()
+		e.crowded = 64 + 2*len(e.timers)
 	}
 	return t
 }
 
-// compact drops the cancelled alarms, so that busy SAs do not fill the heap with them.
+// compact drops the cancelled alarms, so that busy SAs do not fill the heap with them. It runs when the heap has doubled since, so that an alarm costs the
+// same however many there are.
 func (e *Engine) compact() {
 	kept := e.timers[:0]
 	for _, t := range e.timers {
