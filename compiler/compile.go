@@ -22,6 +22,8 @@ import (
 	"github.com/trike-ipsec/trike/internal/plan"
 )
 
+//go:generate go run ./internal/reference ../docs/policy-reference.md
+
 // Options say what to compile, and where.
 type Options struct {
 	// Dir holds the policy: one CUE package.
