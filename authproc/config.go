@@ -2,7 +2,6 @@ package authproc
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -10,30 +9,17 @@ import (
 	"github.com/trike-ipsec/trike/internal/msg"
 )
 
-// Link is one end of the connection to another process. It enforces what may be said over it: whatever Receive returns, its sender was
-// allowed to say. *ipc.Conn is one.
-type Link interface {
-	// Send says m.
-	Send(m msg.Message) error
-	// Receive waits for the next message. After an error the link is dead.
-	Receive() (msg.Message, error)
-	// Close ends the link, and a Receive that waits.
-	Close() error
-}
-
-// ControlLink is the link to triked, which hands descriptors over. *ipc.FileConn is one.
-type ControlLink interface {
-	Send(m msg.Message) error
-	// ReceiveFiles waits for the next message and the descriptors that came with it.
-	ReceiveFiles() (msg.Message, []*os.File, error)
-	Close() error
-}
+// Link is the link to a neighbour, ControlLink the one to triked.
+type (
+	Link        = ipc.Link
+	ControlLink = ipc.ControlLink
+)
 
 // Config is what Run works with.
 type Config struct {
 	// Control is the link to triked.
 	Control ControlLink
-	// Connect makes a link of the descriptors of a Link message, read end and write end. nil: ConnectPipes.
+	// Connect makes a link of the descriptors of a Link message, read end and write end. nil: ipc.Connect.
 	Connect func(peer msg.Process, files []*os.File) (Link, error)
 	// Version is said in Hello.
 	Version string
@@ -48,7 +34,7 @@ func (c *Config) validate() error {
 		return errors.New("authproc: Control is needed")
 	}
 	if c.Connect == nil {
-		c.Connect = ConnectPipes
+		c.Connect = func(peer msg.Process, files []*os.File) (Link, error) { return ipc.Connect(msg.AuthProc, peer, files) }
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -57,15 +43,4 @@ func (c *Config) validate() error {
 		c.PID = os.Getpid()
 	}
 	return nil
-}
-
-// ConnectPipes makes a link of the read end of one pipe and the write end of another.
-func ConnectPipes(peer msg.Process, files []*os.File) (Link, error) {
-	if len(files) != 2 {
-		for _, f := range files {
-			_ = f.Close()
-		}
-		return nil, fmt.Errorf("a link needs a read end and a write end, and %d descriptors came", len(files))
-	}
-	return ipc.Pipe(files[0], files[1], msg.AuthProc, peer), nil
 }

@@ -13,11 +13,11 @@ const noPlan = "no plan is in force yet: ask again after the reload"
 func (p *process) fromIKEProc(m msg.Message) error {
 	switch m := m.(type) {
 	case *msg.Sign:
-		return p.ike.say(p.sign(m))
+		return p.ike.Say(p.sign(m))
 	case *msg.Verify:
-		return p.ike.say(p.verify(m))
+		return p.ike.Say(p.verify(m))
 	case *msg.Renew:
-		return p.ike.say(p.renew(m))
+		return p.ike.Say(p.renew(m))
 	}
 	return fmt.Errorf("ikeproc said %T, which has no place here", m)
 }
@@ -73,7 +73,7 @@ func (p *process) hint() {
 	if p.ike == nil || p.state == nil {
 		return
 	}
-	if err := p.ike.say(&msg.TrustHints{Problems: p.state.Problems()}); err != nil {
+	if err := p.ike.Say(&msg.TrustHints{Problems: p.state.Problems()}); err != nil {
 		p.dropIKE(err)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 
 	"github.com/trike-ipsec/trike/authproc/internal/authn"
+	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/status"
@@ -16,9 +17,9 @@ import (
 // process is all that authproc knows. One goroutine, Run's, owns it.
 type process struct {
 	cfg     Config
-	control *reader
-	triked  *writer
-	ike     *ikeLink // nil while there is no link
+	control *ipc.Reader
+	triked  *ipc.Writer
+	ike     *ipc.Queued // nil while there is no link
 
 	serial uint64 // of the plan in force, 0 before the first
 	view   plan.AuthView
@@ -38,8 +39,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	p := &process{cfg: cfg}
 	defer p.close()
-	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send, cfg.Control.Close)
-	if err := p.triked.say(&msg.Hello{Process: string(msg.AuthProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
+	p.control, p.triked = ipc.Read(0, cfg.Control.ReceiveFiles), ipc.Write(cfg.Control.Send, cfg.Control.Close)
+	if err := p.triked.Say(&msg.Hello{Process: string(msg.AuthProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
 		return fmt.Errorf("say hello to triked: %w", err)
 	}
 	for !p.done {
@@ -52,22 +53,22 @@ func Run(ctx context.Context, cfg Config) error {
 
 // step waits for one thing to happen and deals with it. An error ends the process.
 func (p *process) step(ctx context.Context) error {
-	var fromIKE <-chan received
+	var fromIKE <-chan ipc.Received
 	if p.ike != nil {
-		fromIKE = p.ike.in
+		fromIKE = p.ike.In
 	}
 	select {
 	case <-ctx.Done():
 		p.done = true
-	case r := <-p.control.in:
-		if r.err != nil {
-			return fmt.Errorf("the link to triked: %w", r.err)
+	case r := <-p.control.In:
+		if r.Err != nil {
+			return fmt.Errorf("the link to triked: %w", r.Err)
 		}
 		return p.fromTriked(r)
 	case r := <-fromIKE:
-		err := r.err
+		err := r.Err
 		if err == nil {
-			err = p.fromIKEProc(r.m)
+			err = p.fromIKEProc(r.Message)
 		}
 		if err != nil {
 			p.dropIKE(err)
@@ -78,10 +79,10 @@ func (p *process) step(ctx context.Context) error {
 
 func (p *process) close() {
 	if p.ike != nil {
-		p.ike.close()
+		p.ike.Cut()
 	}
-	p.control.close()
-	p.triked.drain()
+	p.control.Ignore()
+	p.triked.Drain()
 	_ = p.cfg.Control.Close()
 	p.forgetNext()
 	if p.state != nil {
@@ -92,7 +93,7 @@ func (p *process) close() {
 
 // dropIKE ends a link that is dead or on which something illegal was said. triked sees the process die, or brings a new link.
 func (p *process) dropIKE(err error) {
-	p.ike.close()
+	p.ike.Cut()
 	p.ike = nil
 	if errors.Is(err, io.EOF) {
 		p.log("warn", "link-down", "", "ikeproc has gone")
@@ -106,6 +107,6 @@ func (p *process) log(level, event, connection, text string) {
 	b, err := json.Marshal(status.Event{Time: p.cfg.Now().UTC(), Level: level, Process: string(msg.AuthProc), Event: event,
 		Connection: connection, Text: text})
 	if err == nil {
-		p.triked.sayIfRoom(&msg.Log{JSON: b})
+		p.triked.SayIfRoom(&msg.Log{JSON: b})
 	}
 }

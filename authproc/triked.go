@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/trike-ipsec/trike/authproc/internal/authn"
+	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/secret"
@@ -25,10 +26,10 @@ type prepared struct {
 }
 
 // fromTriked deals with one message of triked's. An error ends the process: triked and it do not agree on what is going on.
-func (p *process) fromTriked(r received) error {
-	switch m := r.m.(type) {
+func (p *process) fromTriked(r ipc.Received) error {
+	switch m := r.Message.(type) {
 	case *msg.Prepare:
-		return p.prepare(m, r.files)
+		return p.prepare(m, r.Files)
 	case *msg.Commit:
 		return p.commit(m)
 	case *msg.Abort:
@@ -37,15 +38,15 @@ func (p *process) fromTriked(r received) error {
 		}
 		return nil
 	case *msg.Link:
-		return p.newLink(m, r.files)
+		return p.newLink(m, r.Files)
 	case *msg.StatusRequest:
 		return p.status(m)
 	case *msg.Shutdown:
 		p.done = true
 		return nil
 	}
-	closeFiles(r.files)
-	return fmt.Errorf("triked said %T, which has no place here", r.m)
+	ipc.CloseFiles(r.Files)
+	return fmt.Errorf("triked said %T, which has no place here", r.Message)
 }
 
 // prepare builds the next credentials. The current ones are not touched.
@@ -54,15 +55,15 @@ func (p *process) prepare(m *msg.Prepare, files []*os.File) error {
 	n, err := newPrepared(m, files)
 	if err != nil {
 		m.GrantKey.Close()
-		return p.triked.say(&msg.NotPrepared{Serial: m.Serial, Reason: err.Error()})
+		return p.triked.Say(&msg.NotPrepared{Serial: m.Serial, Reason: err.Error()})
 	}
 	p.next = n
-	return p.triked.say(&msg.Prepared{Serial: m.Serial, Problems: n.state.Problems()})
+	return p.triked.Say(&msg.Prepared{Serial: m.Serial, Problems: n.state.Problems()})
 }
 
 // newPrepared reads the secrets and closes their descriptors, whatever comes of it.
 func newPrepared(m *msg.Prepare, files []*os.File) (*prepared, error) {
-	defer closeFiles(files)
+	defer ipc.CloseFiles(files)
 	if len(m.Files) != len(files) {
 		return nil, fmt.Errorf("%d descriptors came for %d names", len(files), len(m.Files))
 	}
@@ -101,7 +102,7 @@ func (p *process) commit(m *msg.Commit) error {
 	for _, x := range p.state.Problems() {
 		p.log("error", "no-credentials", x.Connection, fmt.Sprintf("connection %q cannot authenticate: %s", x.Connection, x.Text))
 	}
-	if err := p.triked.say(&msg.Committed{Serial: m.Serial}); err != nil {
+	if err := p.triked.Say(&msg.Committed{Serial: m.Serial}); err != nil {
 		return err
 	}
 	p.hint()
@@ -111,7 +112,7 @@ func (p *process) commit(m *msg.Commit) error {
 // newLink takes a new link to ikeproc.
 func (p *process) newLink(m *msg.Link, files []*os.File) error {
 	if m.Process != string(msg.IKEProc) {
-		closeFiles(files)
+		ipc.CloseFiles(files)
 		return fmt.Errorf("triked brought a link to %q, which is no neighbour", m.Process)
 	}
 	l, err := p.cfg.Connect(msg.IKEProc, files)
@@ -119,9 +120,9 @@ func (p *process) newLink(m *msg.Link, files []*os.File) error {
 		return fmt.Errorf("link to ikeproc: %w", err)
 	}
 	if p.ike != nil {
-		p.ike.close()
+		p.ike.Cut()
 	}
-	p.ike = newIKELink(l)
+	p.ike = ipc.Queue(0, l)
 	p.hint()
 	return nil
 }
@@ -137,7 +138,7 @@ func (p *process) status(m *msg.StatusRequest) error {
 	if err != nil {
 		return fmt.Errorf("write status: %w", err)
 	}
-	return p.triked.say(&msg.StatusReply{Req: m.Req, JSON: b})
+	return p.triked.Say(&msg.StatusReply{Req: m.Req, JSON: b})
 }
 
 // place is a position as file:line:column, or "".

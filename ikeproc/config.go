@@ -3,7 +3,6 @@ package ikeproc
 import (
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"os"
 	"runtime"
@@ -24,30 +23,17 @@ type (
 // Limits bound what strangers can make this process hold. Zero fields take the default.
 type Limits = engine.Limits
 
-// Link is one end of the connection to another process. It enforces what may be said over it: whatever Receive returns, its sender was
-// allowed to say. *ipc.Conn is one.
-type Link interface {
-	// Send says m.
-	Send(m msg.Message) error
-	// Receive waits for the next message. After an error the link is dead.
-	Receive() (msg.Message, error)
-	// Close ends the link, and a Receive that waits.
-	Close() error
-}
-
-// ControlLink is the link to triked, which hands descriptors over. *ipc.FileConn is one.
-type ControlLink interface {
-	Send(m msg.Message) error
-	// ReceiveFiles waits for the next message and the descriptors that came with it.
-	ReceiveFiles() (msg.Message, []*os.File, error)
-	Close() error
-}
+// Link is the link to a neighbour, ControlLink the one to triked.
+type (
+	Link        = ipc.Link
+	ControlLink = ipc.ControlLink
+)
 
 // Config is what Run works with.
 type Config struct {
 	// Control is the link to triked.
 	Control ControlLink
-	// Connect makes a link of the descriptors of a Link message, read end and write end. nil: ConnectPipes.
+	// Connect makes a link of the descriptors of a Link message, read end and write end. nil: ipc.Connect.
 	Connect func(peer msg.Process, files []*os.File) (Link, error)
 	// OpenSocket adopts a UDP socket by its name, "address:port", and takes the descriptor over. nil: a socket of the kernel's.
 	OpenSocket func(name string, f *os.File) (Transport, error)
@@ -71,7 +57,7 @@ func (c *Config) validate() error {
 		return errors.New("ikeproc: Control is needed")
 	}
 	if c.Connect == nil {
-		c.Connect = ConnectPipes
+		c.Connect = func(peer msg.Process, files []*os.File) (Link, error) { return ipc.Connect(msg.IKEProc, peer, files) }
 	}
 	if c.OpenSocket == nil {
 		c.OpenSocket = udp.Open
@@ -92,19 +78,4 @@ func (c *Config) validate() error {
 		c.PID = os.Getpid()
 	}
 	return nil
-}
-
-// ConnectPipes makes a link of the read end of one pipe and the write end of another.
-func ConnectPipes(peer msg.Process, files []*os.File) (Link, error) {
-	if len(files) != 2 {
-		closeFiles(files)
-		return nil, fmt.Errorf("a link needs a read end and a write end, and %d descriptors came", len(files))
-	}
-	return ipc.Pipe(files[0], files[1], msg.IKEProc, peer), nil
-}
-
-func closeFiles(files []*os.File) {
-	for _, f := range files {
-		_ = f.Close()
-	}
 }

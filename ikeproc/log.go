@@ -44,7 +44,7 @@ func (p *process) logEvent(e status.Event) {
 	if e.Level == "debug" || e.Level == "warn" {
 		keep = linesBurst / 10
 	}
-	if p.triked.busy() || !p.lines.allow(p.cfg.Now(), keep) {
+	if p.triked.Busy() || !p.lines.allow(p.cfg.Now(), keep) {
 		return
 	}
 	if lost := p.lines.lost; lost > 0 {
@@ -57,7 +57,7 @@ func (p *process) logEvent(e status.Event) {
 func (p *process) logLine(e status.Event) {
 	e.Time = e.Time.UTC()
 	if b, err := json.Marshal(e); err == nil {
-		_ = p.triked.say(&msg.Log{JSON: b})
+		_ = p.triked.Say(&msg.Log{JSON: b})
 	}
 }
 

@@ -4,14 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 )
-
-// controlFD is the descriptor on which triked starts this process: its end of the control link's socketpair.
-const controlFD = 3
 
 // Main is the program ikeproc: it serves triked on descriptor 3. restrict gives up every right that is not needed; it is called before the first octet is read
 // from anybody. Main returns the exit code.
@@ -27,12 +23,9 @@ func serve(version string, args []string, restrict func() error) error {
 	if len(args) > 0 {
 		return fmt.Errorf("it takes no arguments, and got %q", args)
 	}
-	control, err := ipc.NewFileConn(os.NewFile(controlFD, "control"), msg.IKEProc, msg.Triked)
+	control, err := ipc.FromTriked(msg.IKEProc, restrict)
 	if err != nil {
-		return fmt.Errorf("no control link: this program is started by triked: %w", err)
-	}
-	if err := restrict(); err != nil {
-		return fmt.Errorf("give up rights: %w", err)
+		return err
 	}
 	return Run(context.Background(), Config{Control: control, Version: version})
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/engine"
+	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 )
@@ -13,8 +14,8 @@ import (
 // process is all that ikeproc knows. One goroutine, Run's, owns it.
 type process struct {
 	cfg     Config
-	control *reader
-	triked  *writer
+	control *ipc.Reader
+	triked  *ipc.Writer
 	auth    neighbour
 	xfrm    neighbour
 	sockets sockets
@@ -44,8 +45,8 @@ func Run(ctx context.Context, cfg Config) error {
 	p.alarm.Stop()
 	p.sockets.init()
 	defer p.close()
-	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send, cfg.Control.Close)
-	if err := p.triked.say(&msg.Hello{Process: string(msg.IKEProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
+	p.control, p.triked = ipc.Read(inLength, cfg.Control.ReceiveFiles), ipc.Write(cfg.Control.Send, cfg.Control.Close)
+	if err := p.triked.Say(&msg.Hello{Process: string(msg.IKEProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
 		return fmt.Errorf("say hello to triked: %w", err)
 	}
 	for !p.done {
@@ -102,7 +103,7 @@ func (p *process) do(eff engine.Effect) {
 
 // say says m to triked. Without a triked that reads there is nobody to serve.
 func (p *process) say(m msg.Message) {
-	if err := p.triked.say(m); err != nil {
+	if err := p.triked.Say(m); err != nil {
 		p.done, p.err = true, fmt.Errorf("the link to triked: %w", err)
 	}
 }
@@ -136,7 +137,7 @@ func (p *process) close() {
 	p.work.close()
 	p.forgetNext()
 	p.sockets.close()
-	p.control.close()
-	p.triked.drain()
+	p.control.Ignore()
+	p.triked.Drain()
 	_ = p.cfg.Control.Close()
 }

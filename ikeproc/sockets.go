@@ -12,6 +12,7 @@ import (
 	"github.com/trike-ipsec/trike/ikeproc/internal/engine"
 	"github.com/trike-ipsec/trike/ikeproc/internal/udp"
 	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/ipc"
 )
 
 // How many datagrams wait. What comes when there are so many is lost, as on the network.
@@ -60,7 +61,7 @@ func (s *sockets) remove(at netip.AddrPort) {
 
 // close waits, a little, until what was queued has been sent: the last words are farewells.
 func (s *sockets) close() {
-	enough := time.After(drainTimeout)
+	enough := time.After(ipc.DrainTimeout)
 	for at, k := range s.by {
 		s.remove(at)
 		select {

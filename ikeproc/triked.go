@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/engine"
+	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 )
@@ -24,13 +25,13 @@ type prepared struct {
 }
 
 // fromTriked deals with one message of triked's, or the end of its link. An error ends the process: triked and it do not agree on what is going on.
-func (p *process) fromTriked(r received) error {
-	if r.err != nil {
-		return fmt.Errorf("the link to triked: %w", r.err)
+func (p *process) fromTriked(r ipc.Received) error {
+	if r.Err != nil {
+		return fmt.Errorf("the link to triked: %w", r.Err)
 	}
-	switch m := r.m.(type) {
+	switch m := r.Message.(type) {
 	case *msg.Prepare:
-		p.prepare(m, r.files)
+		p.prepare(m, r.Files)
 		return nil
 	case *msg.Commit:
 		return p.commit(m)
@@ -40,7 +41,7 @@ func (p *process) fromTriked(r received) error {
 		}
 		return nil
 	case *msg.Link:
-		return p.newLink(m, r.files)
+		return p.newLink(m, r.Files)
 	case *msg.Control:
 		if p.engine == nil {
 			p.say(&msg.Controlled{Req: m.Req, Error: "no plan is in force yet"})
@@ -53,8 +54,8 @@ func (p *process) fromTriked(r received) error {
 		p.shutdown()
 		return nil
 	}
-	closeFiles(r.files)
-	return fmt.Errorf("triked said %T, which has no place here", r.m)
+	ipc.CloseFiles(r.Files)
+	return fmt.Errorf("triked said %T, which has no place here", r.Message)
 }
 
 // prepare checks the next view and adopts its new sockets. What runs is not touched.
@@ -73,7 +74,7 @@ func (p *process) prepare(m *msg.Prepare, files []*os.File) {
 
 func (p *process) tryPrepare(n *prepared, m *msg.Prepare, files []*os.File) (err error) {
 	if len(m.Files) != len(files) {
-		closeFiles(files)
+		ipc.CloseFiles(files)
 		return fmt.Errorf("%d descriptors came for %d names", len(files), len(m.Files))
 	}
 	if err := p.adopt(n, m.Files, files); err != nil {
@@ -171,7 +172,7 @@ func (p *process) newLink(m *msg.Link, files []*os.File) error {
 	case msg.XFRMProc:
 		n = &p.xfrm
 	default:
-		closeFiles(files)
+		ipc.CloseFiles(files)
 		return fmt.Errorf("triked brought a link to %q, which is no neighbour", m.Process)
 	}
 	l, err := p.cfg.Connect(n.name, files)

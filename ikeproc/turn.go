@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/engine"
+	"github.com/trike-ipsec/trike/internal/ipc"
 )
 
 // How much of what is taken in one turn before the next is looked at: neighbours first, strangers last, and nobody starves.
@@ -47,7 +48,7 @@ func (p *process) turn(ctx context.Context) error {
 func (p *process) serveLinks() (busy bool, err error) {
 	for range turnLink {
 		select {
-		case r := <-p.control.in:
+		case r := <-p.control.In:
 			busy = true
 			if err := p.fromTriked(r); err != nil || p.done {
 				return true, err
@@ -73,12 +74,12 @@ func (p *process) serveLinks() (busy bool, err error) {
 }
 
 // fromNeighbour takes one message, or the end, of a link.
-func (p *process) fromNeighbour(n *neighbour, r received) {
-	err := r.err
+func (p *process) fromNeighbour(n *neighbour, r ipc.Received) {
+	err := r.Err
 	if err == nil && n == &p.auth {
-		err = p.fromAuthProc(r.m)
+		err = p.fromAuthProc(r.Message)
 	} else if err == nil {
-		err = p.fromXFRMProc(r.m)
+		err = p.fromXFRMProc(r.Message)
 	}
 	if err != nil {
 		p.lost(n, err)
@@ -155,7 +156,7 @@ func (p *process) wait(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 		p.done = true
-	case r := <-p.control.in:
+	case r := <-p.control.In:
 		return p.fromTriked(r)
 	case r := <-p.auth.incoming():
 		p.fromNeighbour(&p.auth, r)

@@ -2,7 +2,6 @@ package xfrmproc
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"time"
 
@@ -15,24 +14,11 @@ import (
 // Datapath carries ESP. It and its types are named here so that a test can bring one of its own.
 type Datapath = backend.Backend
 
-// Link is one end of the connection to another process. It enforces what may be said over it: whatever Receive returns, its sender was
-// allowed to say. *ipc.Conn is one.
-type Link interface {
-	// Send says m.
-	Send(m msg.Message) error
-	// Receive waits for the next message. After an error the link is dead.
-	Receive() (msg.Message, error)
-	// Close ends the link, and a Receive that waits.
-	Close() error
-}
-
-// ControlLink is the link to triked, which hands descriptors over. *ipc.FileConn is one.
-type ControlLink interface {
-	Send(m msg.Message) error
-	// ReceiveFiles waits for the next message and the descriptors that came with it.
-	ReceiveFiles() (msg.Message, []*os.File, error)
-	Close() error
-}
+// Link is the link to a neighbour, ControlLink the one to triked.
+type (
+	Link        = ipc.Link
+	ControlLink = ipc.ControlLink
+)
 
 // Descriptors came with a plan: files[i] is what names[i] says.
 type Descriptors struct {
@@ -53,7 +39,7 @@ type Opener interface {
 type Config struct {
 	// Control is the link to triked.
 	Control ControlLink
-	// Connect makes a link of the descriptors of a Link message, read end and write end. nil: ConnectPipes.
+	// Connect makes a link of the descriptors of a Link message, read end and write end. nil: ipc.Connect.
 	Connect func(peer msg.Process, files []*os.File) (Link, error)
 	// Datapaths opens the datapath when the first plan comes.
 	Datapaths Opener
@@ -70,7 +56,7 @@ func (c *Config) validate() error {
 		return errors.New("xfrmproc: Control and Datapaths are needed")
 	}
 	if c.Connect == nil {
-		c.Connect = ConnectPipes
+		c.Connect = func(peer msg.Process, files []*os.File) (Link, error) { return ipc.Connect(msg.XFRMProc, peer, files) }
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -79,15 +65,4 @@ func (c *Config) validate() error {
 		c.PID = os.Getpid()
 	}
 	return nil
-}
-
-// ConnectPipes makes a link of the read end of one pipe and the write end of another.
-func ConnectPipes(peer msg.Process, files []*os.File) (Link, error) {
-	if len(files) != 2 {
-		for _, f := range files {
-			_ = f.Close()
-		}
-		return nil, fmt.Errorf("a link needs a read end and a write end, and %d descriptors came", len(files))
-	}
-	return ipc.Pipe(files[0], files[1], msg.XFRMProc, peer), nil
 }

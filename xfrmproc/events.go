@@ -10,7 +10,7 @@ func (p *process) event(e backend.Event) {
 	switch e := e.(type) {
 	case backend.Acquire:
 		if p.ike != nil { // the next packet asks again
-			p.ike.sayIfRoom(&msg.Acquire{Connection: e.Connection, Child: e.Child, TSLocal: e.TSLocal, TSRemote: e.TSRemote})
+			p.ike.SayIfRoom(&msg.Acquire{Connection: e.Connection, Child: e.Child, TSLocal: e.TSLocal, TSRemote: e.TSRemote})
 		}
 	case backend.Expire:
 		if e.Hard {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/xfrmproc/internal/backend"
@@ -14,8 +15,8 @@ import (
 var errNoPlan = errors.New("no plan is in force yet: ask again after the reload")
 
 // fromIKEProc deals with one request of ikeproc's. An error ends the link.
-func (p *process) fromIKEProc(r received) error {
-	switch m := r.m.(type) {
+func (p *process) fromIKEProc(r ipc.Received) error {
+	switch m := r.Message.(type) {
 	case *msg.AllocSPI:
 		return p.allocSPI(m)
 	case *msg.InstallChild:
@@ -32,7 +33,7 @@ func (p *process) fromIKEProc(r received) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("ikeproc said %T, which has no place here", r.m)
+	return fmt.Errorf("ikeproc said %T, which has no place here", r.Message)
 }
 
 // allow asks the guard, after making sure that there is a plan.
@@ -51,10 +52,10 @@ func (p *process) allocSPI(m *msg.AllocSPI) error {
 	}
 	if err != nil {
 		p.note(err)
-		return p.ike.say(&msg.SPI{Req: m.Req, Error: err.Error()})
+		return p.ike.Say(&msg.SPI{Req: m.Req, Error: err.Error()})
 	}
 	p.state.Allocated(spi, m)
-	return p.ike.say(&msg.SPI{Req: m.Req, SPI: spi})
+	return p.ike.Say(&msg.SPI{Req: m.Req, SPI: spi})
 }
 
 func (p *process) installChild(m *msg.InstallChild) error {
@@ -68,7 +69,7 @@ func (p *process) installChild(m *msg.InstallChild) error {
 		return p.refuse(m.Req, err)
 	}
 	p.state.Installed(m)
-	if err := p.ike.say(&msg.Installed{Req: m.Req}); err != nil {
+	if err := p.ike.Say(&msg.Installed{Req: m.Req}); err != nil {
 		return err
 	}
 	if !m.OutboundLater {
@@ -113,7 +114,7 @@ func (p *process) updateChild(m *msg.UpdateChild) error {
 		}
 	}
 	p.state.Updated(m)
-	if err := p.ike.say(&msg.Installed{Req: m.Req}); err != nil {
+	if err := p.ike.Say(&msg.Installed{Req: m.Req}); err != nil {
 		return err
 	}
 	if m.Activate {
@@ -124,7 +125,7 @@ func (p *process) updateChild(m *msg.UpdateChild) error {
 
 func (p *process) removeChild(m *msg.RemoveChild) error {
 	if !p.state.Holds(m.SPIIn) { // it expired meanwhile: that is what was wanted
-		return p.ike.say(&msg.Installed{Req: m.Req})
+		return p.ike.Say(&msg.Installed{Req: m.Req})
 	}
 	if err := p.allow(m); err != nil {
 		return p.refuse(m.Req, err)
@@ -134,7 +135,7 @@ func (p *process) removeChild(m *msg.RemoveChild) error {
 		return p.refuse(m.Req, err)
 	}
 	p.state.Removed(m.SPIIn)
-	return p.ike.say(&msg.Installed{Req: m.Req})
+	return p.ike.Say(&msg.Installed{Req: m.Req})
 }
 
 func (p *process) queryChild(m *msg.QueryChild) error {
@@ -150,7 +151,7 @@ func (p *process) queryChild(m *msg.QueryChild) error {
 			p.log("error", "datapath", "", "", err.Error())
 		}
 	}
-	return p.ike.say(answer)
+	return p.ike.Say(answer)
 }
 
 // refuse answers a request that was not done: by the guard, which names the line of policy, or by the datapath.
@@ -160,7 +161,7 @@ func (p *process) refuse(req uint64, err error) error {
 	if r := (*guard.Refusal)(nil); errors.As(err, &r) {
 		at = r.Pos
 	}
-	return p.ike.say(&msg.Refused{Req: req, Reason: err.Error(), Pos: at})
+	return p.ike.Say(&msg.Refused{Req: req, Reason: err.Error(), Pos: at})
 }
 
 // note counts and logs a refusal. What a hostile ikeproc can make of the log is bounded: the first refusals each, then every 1024th.

@@ -6,15 +6,11 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 )
-
-// controlFD is the descriptor on which triked starts this process: its end of the control link's socketpair.
-const controlFD = 3
 
 // ProbeResult is the one line that `xfrmproc --probe` prints, as JSON.
 type ProbeResult struct {
@@ -57,12 +53,9 @@ func serve(version string, datapath plan.Datapath, why string, restrict func(pla
 	if datapath != plan.DatapathKernel && datapath != plan.DatapathUserspace {
 		return fmt.Errorf("unknown datapath %q", datapath)
 	}
-	control, err := ipc.NewFileConn(os.NewFile(controlFD, "control"), msg.XFRMProc, msg.Triked)
+	control, err := ipc.FromTriked(msg.XFRMProc, func() error { return restrict(datapath) })
 	if err != nil {
-		return fmt.Errorf("no control link: this program is started by triked: %w", err)
-	}
-	if err := restrict(datapath); err != nil {
-		return fmt.Errorf("give up rights: %w", err)
+		return err
 	}
 	return Run(context.Background(), Config{Control: control, Datapaths: HostDatapaths{Auto: datapath, Why: why}, Version: version})
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/secret"
@@ -22,9 +23,9 @@ const retryPolicies = 10 * time.Second
 // process is all that xfrmproc knows. One goroutine, Run's, owns it.
 type process struct {
 	cfg     Config
-	control *reader
-	triked  *writer
-	ike     *ikeLink // nil while there is no link
+	control *ipc.Reader
+	triked  *ipc.Writer
+	ike     *ipc.Queued // nil while there is no link
 
 	datapath Datapath // nil before the first plan
 	why      string
@@ -51,8 +52,8 @@ func Run(ctx context.Context, cfg Config) error {
 	}
 	p := &process{cfg: cfg, state: guard.NewState()}
 	defer p.close()
-	p.control, p.triked = read(cfg.Control.ReceiveFiles), write(cfg.Control.Send)
-	if err := p.triked.say(&msg.Hello{Process: string(msg.XFRMProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
+	p.control, p.triked = ipc.Read(0, cfg.Control.ReceiveFiles), ipc.Write(cfg.Control.Send, cfg.Control.Close)
+	if err := p.triked.Say(&msg.Hello{Process: string(msg.XFRMProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
 		return fmt.Errorf("say hello to triked: %w", err)
 	}
 	for !p.done {
@@ -65,20 +66,20 @@ func Run(ctx context.Context, cfg Config) error {
 
 // step waits for one thing to happen and deals with it. An error ends the process.
 func (p *process) step(ctx context.Context) error {
-	var fromIKE <-chan received
+	var fromIKE <-chan ipc.Received
 	if p.ike != nil {
-		fromIKE = p.ike.in
+		fromIKE = p.ike.In
 	}
 	select {
 	case <-ctx.Done():
 		p.done = true
-	case r := <-p.control.in:
-		if r.err != nil {
-			return fmt.Errorf("the link to triked: %w", r.err)
+	case r := <-p.control.In:
+		if r.Err != nil {
+			return fmt.Errorf("the link to triked: %w", r.Err)
 		}
 		return p.fromTriked(r)
 	case r := <-fromIKE:
-		err := r.err
+		err := r.Err
 		if err == nil {
 			err = p.fromIKEProc(r)
 		}
@@ -99,11 +100,11 @@ func (p *process) step(ctx context.Context) error {
 
 func (p *process) close() {
 	if p.ike != nil {
-		p.ike.close()
+		p.ike.Cut()
 	}
 	if p.control != nil {
-		p.control.close()
-		p.triked.drain()
+		p.control.Ignore()
+		p.triked.Drain()
 	}
 	_ = p.cfg.Control.Close()
 	if p.next != nil {
@@ -120,7 +121,7 @@ func (p *process) tellIKE(m msg.Message) {
 	if p.ike == nil {
 		return
 	}
-	if err := p.ike.say(m); err != nil {
+	if err := p.ike.Say(m); err != nil {
 		p.dropIKE(err)
 	}
 }
@@ -130,7 +131,7 @@ func (p *process) dropIKE(err error) {
 	if p.ike == nil {
 		return
 	}
-	p.ike.close()
+	p.ike.Cut()
 	p.ike = nil
 	if errors.Is(err, io.EOF) {
 		p.log("warn", "link-down", "", "", "ikeproc has gone; what is installed goes on carrying traffic")
@@ -144,6 +145,6 @@ func (p *process) log(level, event, connection, child, text string) {
 	b, err := json.Marshal(status.Event{Time: p.cfg.Now().UTC(), Level: level, Process: string(msg.XFRMProc), Event: event,
 		Connection: connection, Child: child, Text: text})
 	if err == nil {
-		p.triked.sayIfRoom(&msg.Log{JSON: b})
+		p.triked.SayIfRoom(&msg.Log{JSON: b})
 	}
 }

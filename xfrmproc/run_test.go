@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/status"
@@ -286,7 +287,7 @@ func TestRun(t *testing.T) {
 		g := start(t, newFake())
 		g.apply(officeView())
 		g.link()
-		for range queueLength + 200 {
+		for range ipc.QueueLength + 200 {
 			if g.ike.Send(&msg.QueryChild{SPIIn: 1}) != nil {
 				break
 			}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 
+	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/secret"
@@ -32,10 +33,10 @@ func (n *prepared) close() {
 }
 
 // fromTriked deals with one message of triked's. An error ends the process: triked and it do not agree on what is going on.
-func (p *process) fromTriked(r received) error {
-	switch m := r.m.(type) {
+func (p *process) fromTriked(r ipc.Received) error {
+	switch m := r.Message.(type) {
 	case *msg.Prepare:
-		return p.prepare(m, r.files)
+		return p.prepare(m, r.Files)
 	case *msg.Commit:
 		return p.commit(m)
 	case *msg.Abort:
@@ -49,8 +50,8 @@ func (p *process) fromTriked(r received) error {
 		p.shutdown()
 		return nil
 	}
-	r.closeFiles()
-	return fmt.Errorf("triked said %T, which has no place here", r.m)
+	ipc.CloseFiles(r.Files)
+	return fmt.Errorf("triked said %T, which has no place here", r.Message)
 }
 
 // prepare checks the next view, and opens the datapath for the first one. Nothing that carries traffic changes.
@@ -61,10 +62,10 @@ func (p *process) prepare(m *msg.Prepare, files []*os.File) error {
 	n := &prepared{serial: m.Serial, key: m.GrantKey, files: Descriptors{m.Files, files}}
 	if err := p.tryPrepare(n, m.View); err != nil {
 		n.close()
-		return p.triked.say(&msg.NotPrepared{Serial: m.Serial, Reason: err.Error()})
+		return p.triked.Say(&msg.NotPrepared{Serial: m.Serial, Reason: err.Error()})
 	}
 	p.next = n
-	return p.triked.say(&msg.Prepared{Serial: m.Serial})
+	return p.triked.Say(&msg.Prepared{Serial: m.Serial})
 }
 
 func (p *process) tryPrepare(n *prepared, view []byte) error {
@@ -131,7 +132,7 @@ func (p *process) commit(m *msg.Commit) error {
 	if err := p.reconcile(first); err != nil {
 		p.log("error", "reconcile", "", "", err.Error())
 	}
-	if err := p.triked.say(&msg.Committed{Serial: m.Serial}); err != nil {
+	if err := p.triked.Say(&msg.Committed{Serial: m.Serial}); err != nil {
 		return err
 	}
 	p.inventory()
@@ -139,19 +140,19 @@ func (p *process) commit(m *msg.Commit) error {
 }
 
 // newLink takes a new link to ikeproc, which knows nothing that was said on the old one.
-func (p *process) newLink(m *msg.Link, r received) error {
+func (p *process) newLink(m *msg.Link, r ipc.Received) error {
 	if m.Process != string(msg.IKEProc) {
-		r.closeFiles()
+		ipc.CloseFiles(r.Files)
 		return fmt.Errorf("triked brought a link to %q, which is no neighbour", m.Process)
 	}
-	l, err := p.cfg.Connect(msg.IKEProc, r.files)
+	l, err := p.cfg.Connect(msg.IKEProc, r.Files)
 	if err != nil {
 		return fmt.Errorf("link to ikeproc: %w", err)
 	}
 	if p.ike != nil {
-		p.ike.close()
+		p.ike.Cut()
 	}
-	p.ike = newIKELink(l)
+	p.ike = ipc.Queue(0, l)
 	p.releasePending()
 	p.state.Forgotten()
 	// A new ikeproc has nothing of the plan before, so nothing of that is worth waiting for. One that lives on says ReloadDone again.
@@ -174,7 +175,7 @@ func (p *process) status(m *msg.StatusRequest) error {
 	if err != nil {
 		return fmt.Errorf("write status: %w", err)
 	}
-	return p.triked.say(&msg.StatusReply{Req: m.Req, JSON: b})
+	return p.triked.Say(&msg.StatusReply{Req: m.Req, JSON: b})
 }
 
 // shutdown takes away the SAs that are left, which nobody would look after. Policies stay: a restart must not let anything out in clear.

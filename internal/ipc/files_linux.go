@@ -170,3 +170,19 @@ func Socketpair() (a, b *os.File, err error) {
 	}
 	return os.NewFile(uintptr(fds[0]), "link"), os.NewFile(uintptr(fds[1]), "link"), nil
 }
+
+// controlFD is the descriptor on which triked starts a process: its end of the control link's socketpair.
+const controlFD = 3
+
+// FromTriked is the control link of a process that triked has started. restrict gives up every right that the process does not need: before the first octet is read from anybody.
+func FromTriked(self msg.Process, restrict func() error) (*FileConn, error) {
+	control, err := NewFileConn(os.NewFile(controlFD, "control"), self, msg.Triked)
+	if err != nil {
+		return nil, fmt.Errorf("no control link: this program is started by triked: %w", err)
+	}
+	if err := restrict(); err != nil {
+		_ = control.Close()
+		return nil, fmt.Errorf("give up rights: %w", err)
+	}
+	return control, nil
+}
