@@ -164,6 +164,7 @@ var (
 	conflictRe = regexp.MustCompile(`^conflicting values (.+?) and (.+?)(?: \(mismatched types (\S+) and (\S+)\))?$`)
 	notFoundRe = regexp.MustCompile(`reference "([^"]*)" not found`)
 	packageRe  = regexp.MustCompile(`cannot find package "([^"]*)"`)
+	tagRe      = regexp.MustCompile(`^(?:no tag for|tag) "([^"]*)"`)
 	boundRe    = regexp.MustCompile(`^invalid value (.+) \(out of bound (.+)\)$`)
 )
 
@@ -226,7 +227,11 @@ func (c *cueFindings) classify(d *Diagnostic, g *group, pos *token.Pos, here mar
 		}
 		d.Hint = "policies import trike's schema, CUE's own packages, and packages of their own module"
 	case strings.Contains(m, "no tag for"), strings.Contains(m, "invalid tag"), strings.Contains(m, "tag"):
-		d.Code = CodeTag
+		d.Code, d.Path = CodeTag, ""
+		if s := tagRe.FindStringSubmatch(m); s != nil {
+			d.Message = fmt.Sprintf("no field of the policy has @tag(%s), and no file @if(%s)", s[1], s[1])
+		}
+		d.Hint = "-t NAME=VALUE sets the field that has @tag(NAME); -t NAME takes the files that have @if(NAME)"
 	case strings.HasPrefix(m, "incomplete value"), strings.Contains(m, "non-concrete value"):
 		d.Code, d.Message, d.Hint = CodeIncomplete, "this has no definite value", "give it one: "+c.describe(g.path)
 		if d.Hint == "give it one: " {

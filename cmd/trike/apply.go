@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 
 	"github.com/trike-ipsec/trike/internal/control"
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -52,6 +53,9 @@ func planOf(c *cli.Context, source string) ([]byte, error) {
 			return nil, cli.Exit("trike: a policy may have several gateways: say which one this is with --gateway", 2)
 		}
 		return compileFor(c, source, c.String("gateway"))
+	}
+	if filepath.Ext(source) == ".cue" {
+		return nil, cli.Exit(fmt.Sprintf("trike: %s is one file of a policy: name its directory", source), 2)
 	}
 	if info.Size() > plan.MaxSize {
 		return nil, cli.Exit(fmt.Sprintf("trike: %s has %d octets, a plan has %d at most", source, info.Size(), plan.MaxSize), 2)

@@ -20,13 +20,13 @@ func compileCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			result, err := compilePolicy(c, dir)
+			result, err := compilePolicy(c, dir, c.App.ErrWriter)
 			if err != nil {
 				return err
 			}
 			plans := result.Plans
 			if only := c.String("gateway"); only != "" {
-				p, err := planFor(result, only)
+				p, err := planFor(result.Plans, only)
 				if err != nil {
 					return err
 				}

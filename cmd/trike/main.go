@@ -34,9 +34,16 @@ func run(args []string) int {
 }
 
 func newApp() *cli.App {
+	commands := append([]*cli.Command{vetCommand(), compileCommand(), showCommand(), schemaCommand(), explainCommand(), versionCommand()}, runtimeCommands()...)
+	for _, c := range commands {
+		terse(c)
+		for _, s := range c.Subcommands {
+			terse(s)
+		}
+	}
 	return &cli.App{
 		Name: "trike", Usage: "policy in, tunnels out: the IKEv2/IPsec gateway", Version: version, HideVersion: true,
-		Commands: append([]*cli.Command{vetCommand(), compileCommand(), showCommand(), schemaCommand(), explainCommand(), versionCommand()}, runtimeCommands()...),
+		Commands: commands, OnUsageError: wrongUsage,
 		// The library would exit by itself, and with 3 for an unknown command.
 		ExitErrHandler: func(*cli.Context, error) {},
 		Action: func(c *cli.Context) error {
@@ -46,4 +53,15 @@ func newApp() *cli.App {
 			return cli.ShowAppHelp(c)
 		},
 	}
+}
+
+// terse makes a command answer a wrong flag in one line instead of with its whole help.
+func terse(c *cli.Command) { c.HideHelpCommand, c.OnUsageError = true, wrongUsage }
+
+func wrongUsage(c *cli.Context, err error, _ bool) error {
+	of := "trike"
+	if c.Command != nil && c.Command.HelpName != "" {
+		of = c.Command.HelpName
+	}
+	return cli.Exit(fmt.Sprintf("trike: %v (%s --help lists them)", err, of), 2)
 }

@@ -14,6 +14,12 @@ import (
 func schemaCommand() *cli.Command {
 	return &cli.Command{
 		Name: "schema", Usage: "the policy language, as CUE",
+		Action: func(c *cli.Context) error {
+			if c.NArg() > 0 {
+				return cli.Exit(fmt.Sprintf("trike: schema has no command %q; it has print and vendor", c.Args().First()), 2)
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
 		Subcommands: []*cli.Command{
 			{Name: "print", Usage: "write it to the standard output", Action: printSchema},
 			{Name: "vendor", Usage: "put it beside a policy, so that plain cue vet and editors understand the policy without trike and without a network",
@@ -46,6 +52,11 @@ func vendorSchema(c *cli.Context) error {
 	dir, err := policyDir(c)
 	if err != nil {
 		return err
+	}
+	if info, err := os.Stat(dir); err != nil { // a misspelt name makes no directory
+		return cli.Exit("trike: "+err.Error(), 2)
+	} else if !info.IsDir() {
+		return cli.Exit(fmt.Sprintf("trike: %s is not a directory", dir), 2)
 	}
 	if err := vendorInto(dir); err != nil {
 		return cli.Exit("trike: "+err.Error(), 2)

@@ -25,11 +25,16 @@ func showCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
+			if only := c.String("gateway"); only != "" {
+				p, err := planFor(plans, only)
+				if err != nil {
+					return err
+				}
+				plans = []*plan.Plan{p}
+			}
 			for _, p := range plans {
-				if only := c.String("gateway"); only == "" || only == p.Gateway {
-					if err := showPlan(c.App.Writer, p); err != nil {
-						return err
-					}
+				if err := showPlan(c.App.Writer, p); err != nil {
+					return err
 				}
 			}
 			return nil
@@ -44,9 +49,12 @@ func plansOf(c *cli.Context, source string) ([]*plan.Plan, error) {
 			return nil, err
 		}
 		p, err := plan.Decode(b)
-		return []*plan.Plan{p}, err
+		if err != nil {
+			return nil, cli.Exit(fmt.Sprintf("trike: %s: %v", source, err), 1)
+		}
+		return []*plan.Plan{p}, nil
 	}
-	result, err := compilePolicy(c, source)
+	result, err := compilePolicy(c, source, c.App.ErrWriter)
 	if err != nil {
 		return nil, err
 	}

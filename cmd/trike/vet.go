@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -23,7 +24,7 @@ func vetCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			_, err = compilePolicy(c, dir)
+			_, err = compilePolicy(c, dir, c.App.Writer)
 			return err
 		},
 	}
@@ -50,11 +51,15 @@ func policyDir(c *cli.Context) (string, error) {
 	if c.NArg() == 0 {
 		return ".", nil
 	}
+	if c.Args().First() == "-" {
+		return "", cli.Exit("trike: a policy is a directory, it is not read from the standard input", 2)
+	}
 	return oneArgument(c, "DIR")
 }
 
-// compilePolicy compiles and writes the findings. The error, if any, is the exit status: everything has been said.
-func compilePolicy(c *cli.Context, dir string) (*compiler.Result, error) {
+// compilePolicy compiles and writes the findings: to the standard error where the standard output is for something else. The error, if any, is the exit
+// status: everything has been said.
+func compilePolicy(c *cli.Context, dir string, findingsTo io.Writer) (*compiler.Result, error) {
 	write, err := findingsWriter(c.String("format"))
 	if err != nil {
 		return nil, err
@@ -62,7 +67,7 @@ func compilePolicy(c *cli.Context, dir string) (*compiler.Result, error) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	result, findings := compiler.Compile(ctx, compiler.Options{Dir: dir, Tags: c.StringSlice("tag"), OnBox: c.Bool("on-box")})
-	write(c.App.Writer, findings)
+	write(findingsTo, below(dir, findings))
 	if !compiler.Failed(findings) {
 		return result, nil
 	}
@@ -72,6 +77,25 @@ func compilePolicy(c *cli.Context, dir string) (*compiler.Result, error) {
 		}
 	}
 	return nil, cli.Exit("", 1)
+}
+
+// below names files as they are named from where trike was called, so that editors and GitHub find them.
+func below(dir string, ds []compiler.Diagnostic) []compiler.Diagnostic {
+	for i := range ds {
+		for _, file := range append([]*string{&ds[i].File}, files(ds[i].Related)...) {
+			if *file != "" {
+				*file = filepath.ToSlash(filepath.Join(dir, *file))
+			}
+		}
+	}
+	return ds
+}
+
+func files(places []compiler.Place) (out []*string) {
+	for i := range places {
+		out = append(out, &places[i].File)
+	}
+	return out
 }
 
 func findingsWriter(format string) (func(io.Writer, []compiler.Diagnostic), error) {
@@ -93,24 +117,24 @@ func findingsWriter(format string) (func(io.Writer, []compiler.Diagnostic), erro
 
 // compileFor compiles a policy and returns the plan of one gateway.
 func compileFor(c *cli.Context, dir, gateway string) ([]byte, error) {
-	result, err := compilePolicy(c, dir)
+	result, err := compilePolicy(c, dir, c.App.ErrWriter)
 	if err != nil {
 		return nil, err
 	}
-	p, err := planFor(result, gateway)
+	p, err := planFor(result.Plans, gateway)
 	if err != nil {
 		return nil, err
 	}
 	return plan.Encode(p), nil
 }
 
-func planFor(result *compiler.Result, gateway string) (*plan.Plan, error) {
+func planFor(plans []*plan.Plan, gateway string) (*plan.Plan, error) {
 	var names []string
-	for _, p := range result.Plans {
+	for _, p := range plans {
 		if p.Gateway == gateway {
 			return p, nil
 		}
 		names = append(names, p.Gateway)
 	}
-	return nil, cli.Exit(fmt.Sprintf("trike: the policy has no gateway %q; it has %s", gateway, strings.Join(names, ", ")), 2)
+	return nil, cli.Exit(fmt.Sprintf("trike: there is no gateway %q here, but %s", gateway, strings.Join(names, ", ")), 2)
 }
