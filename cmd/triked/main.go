@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/trike-ipsec/trike/internal/sandbox"
 	"github.com/trike-ipsec/trike/internal/supervise"
 )
 
@@ -40,6 +41,12 @@ func run(args []string) int {
 		fmt.Fprintln(os.Stderr, "triked: unknown argument or value")
 		f.Usage()
 		return 2
+	}
+	if os.Geteuid() == 0 { // supervise.Run says what is wrong otherwise
+		if err := sandbox.Supervise(); err != nil {
+			fmt.Fprintf(os.Stderr, "triked: %v\n", err)
+			return 1
+		}
 	}
 	c.Flush, c.LogJSON = *onExit == "flush", *logAs == "json"
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

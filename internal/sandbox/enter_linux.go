@@ -106,23 +106,8 @@ func account(p Profile) (name string, uid, gid int) {
 // become changes the user of all threads, and leaves only the capabilities in keep, in all their sets but the ambient and the inheritable one. By system calls and not by
 // libcap: that looks at /proc for its threads, which is out of sight by now.
 func become(uid, gid int, keep []Capability) error {
-	var left uint64
-	for _, k := range keep {
-		left |= 1 << k.Value
-	}
-	for v := uintptr(0); v < 64; v++ {
-		on, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, v, 0, 0, 0)
-		if err != nil {
-			break // past the last that this kernel knows
-		}
-		if on == 1 && left&(1<<v) == 0 {
-			if err := onAllThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, v); err != nil {
-				return fmt.Errorf("bounding set, capability %d: %w", v, err)
-			}
-		}
-	}
-	if err := onAllThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil {
-		return fmt.Errorf("ambient set: %w", err)
+	if err := bound(keep); err != nil {
+		return err
 	}
 	// Keeps the permitted set over the change of user, so that what is to stay can be chosen from it.
 	if err := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 1); err != nil {
@@ -140,13 +125,72 @@ func become(uid, gid int, keep []Capability) error {
 	if err := onAllThreads(unix.SYS_PRCTL, unix.PR_SET_KEEPCAPS, 0); err != nil {
 		return fmt.Errorf("keep capabilities: %w", err)
 	}
-	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := [2]unix.CapUserData{{Effective: uint32(left), Permitted: uint32(left)}, {Effective: uint32(left >> 32), Permitted: uint32(left >> 32)}}
-	if err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0]))); err != nil {
-		return fmt.Errorf("capabilities: %w", err)
+	if err := keepOnly(keep); err != nil {
+		return err
 	}
 	// The change of user made the process dumpable by the host's rule for such programs: once more.
 	return noCoreDumps()
+}
+
+func bits(keep []Capability) (left uint64) {
+	for _, k := range keep {
+		left |= 1 << k.Value
+	}
+	return left
+}
+
+// bound leaves only these capabilities in the bounding set, and none in the ambient one, of all threads.
+func bound(keep []Capability) error {
+	left := bits(keep)
+	for v := uintptr(0); v < 64; v++ {
+		on, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, v, 0, 0, 0)
+		if err != nil {
+			break // past the last that this kernel knows
+		}
+		if on == 1 && left&(1<<v) == 0 {
+			if err := onAllThreads(unix.SYS_PRCTL, unix.PR_CAPBSET_DROP, v); err != nil {
+				return fmt.Errorf("bounding set, capability %d: %w", v, err)
+			}
+		}
+	}
+	if err := onAllThreads(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL); err != nil {
+		return fmt.Errorf("ambient set: %w", err)
+	}
+	return nil
+}
+
+// keepOnly leaves only these capabilities in the effective and the permitted set of all threads, and none in the inheritable one. What this process never had it does not get.
+func keepOnly(keep []Capability) error {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&header, &data[0]); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	left := bits(keep) & (uint64(data[1].Permitted)<<32 | uint64(data[0].Permitted))
+	data = [2]unix.CapUserData{{Effective: uint32(left), Permitted: uint32(left)}, {Effective: uint32(left >> 32), Permitted: uint32(left >> 32)}}
+	if err := onAllThreads(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&header)), uintptr(unsafe.Pointer(&data[0]))); err != nil {
+		return fmt.Errorf("capabilities: %w", err)
+	}
+	return nil
+}
+
+// Supervise gives up what triked does not need: it stays root, which opens ports and secrets and starts the three, but with few of root's capabilities, and neither it nor
+// what it starts gets more by running a program. After an error the process must end.
+func Supervise() error {
+	for _, step := range []struct {
+		what string
+		do   func() error
+	}{
+		{"switch core dumps off", noCoreDumps},
+		{"bound the capabilities", func() error { return bound(Triked()) }},
+		{"give capabilities up", func() error { return keepOnly(Triked()) }},
+		{"set no_new_privs", noNewPrivs},
+	} {
+		if err := step.do(); err != nil {
+			return fmt.Errorf("sandbox: %s: %w", step.what, err)
+		}
+	}
+	return nil
 }
 
 // onAllThreads makes a system call that changes the calling thread alone on every thread.

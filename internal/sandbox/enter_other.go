@@ -8,3 +8,6 @@ import "errors"
 func Enter(Profile) (Report, error) {
 	return Report{}, errors.New("sandbox: trike's processes run on Linux only")
 }
+
+// Supervise needs Linux.
+func Supervise() error { return errors.New("sandbox: trike's processes run on Linux only") }

@@ -51,6 +51,21 @@ const (
 	numberXFRM = 64743
 )
 
+// Triked is what triked keeps of root's capabilities.
+func Triked() []Capability {
+	return []Capability{
+		{12, "cap_net_admin", "XFRM policies of sockets, the TUN device, routes and rules; and xfrmproc, which it starts, keeps it"},
+		{10, "cap_net_bind_service", "UDP port 500"},
+		{13, "cap_net_raw", "protocol 50"},
+		{2, "cap_dac_read_search", "secrets in folders of other users"},
+		{5, "cap_kill", "the three run as other users, and must end when they do not obey"},
+		{7, "cap_setuid", "the three become users of their own"},
+		{6, "cap_setgid", "and groups"},
+		{8, "cap_setpcap", "and drop what they may ever have again"},
+		{18, "cap_sys_chroot", "and enter an empty root directory"},
+	}
+}
+
 // IKEProc is the process that faces the network: sockets that it was handed, and links to its neighbours.
 func IKEProc() Profile {
 	return Profile{User: "trike-ike", Number: numberIKE, Rights: append(runtimeRights(), linkRights,

@@ -19,7 +19,12 @@ type rights struct {
 	files        map[string]int
 }
 
-const capNetAdmin = 1 << 12
+const (
+	capNetAdmin = 1 << 12
+	// triked's: CAP_NET_ADMIN for sockets' XFRM policies, the TUN device, routes and rules; NET_BIND_SERVICE and NET_RAW for UDP 500 and protocol 50; DAC_READ_SEARCH for secrets in
+	// folders of others; KILL, SETUID, SETGID, SETPCAP and SYS_CHROOT for the processes that it starts.
+	triked = capNetAdmin | 1<<10 | 1<<13 | 1<<2 | 1<<5 | 1<<7 | 1<<6 | 1<<8 | 1<<18
+)
 
 // everyone has these of the Go runtime and of triked's start: they lead nowhere.
 var everyone = map[string]int{"eventpoll": 1, "eventfd": 1, "null, read": 1, "null, write": 1}
@@ -96,10 +101,15 @@ func TestPrivileges(t *testing.T) {
 				t.Errorf("%s: open files\n%swant\n%s", name, listed(p.files), listed(want.files))
 			}
 		}
-		// triked is root: it opens sockets and secrets, starts processes under users of their own, and sets routes and rules. It parses plans and control requests alone.
+		// triked is root. It has a root directory and no filter, and parses plans and control requests alone.
 		p := lookAt(t, s.pid(s.b, "triked"), 0)
-		if p.uid != "0" || p.core[:2] != "0 " {
-			t.Errorf("triked: user %s, core files of %s octets", p.uid, p.core)
+		for set, got := range p.capabilities {
+			if want := map[bool]uint64{true: 0, false: triked}[set == "CapInh" || set == "CapAmb"]; got != want {
+				t.Errorf("triked: %s is %x, want %x", set, got, want)
+			}
+		}
+		if p.uid != "0" || p.groups != "" && p.groups != "0" || p.noNewPrivs != "1" || p.core != "0 0" {
+			t.Errorf("triked: user %s, groups %q, NoNewPrivs %s, core files of %s octets", p.uid, p.groups, p.noNewPrivs, p.core)
 		}
 	})
 }
