@@ -3,6 +3,7 @@ package trio
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -169,20 +170,30 @@ func (w *world) mustPing() {
 // one fails unless both gateways have one IKE SA and one pair, the same.
 func (w *world) one() (ike status.IKESA, child status.ChildSA) {
 	w.t.Helper()
+	ike, child, wrong := w.look()
+	if wrong != "" {
+		w.t.Fatal(wrong)
+	}
+	return ike, child
+}
+
+// look is one without its failing.
+func (w *world) look() (ike status.IKESA, child status.ChildSA, wrong string) {
+	w.t.Helper()
 	ca, cb := w.a.connection("ab"), w.b.connection("ab")
 	for _, c := range []status.Connection{ca, cb} {
 		if len(c.SAs) != 1 || len(c.Children) != 1 || len(c.Children[0].SAs) != 1 {
-			w.t.Fatalf("want one IKE SA and one pair: %+v", c)
+			return ike, child, fmt.Sprintf("want one IKE SA and one pair: %+v", c)
 		}
 	}
 	ike, child = ca.SAs[0], ca.Children[0].SAs[0]
 	if other := cb.Children[0].SAs[0]; ike.SPIi != cb.SAs[0].SPIi || child.SPIIn != other.SPIOut || child.SPIOut != other.SPIIn {
-		w.t.Fatalf("the two sides differ: %+v and %+v", ca, cb)
+		return ike, child, fmt.Sprintf("the two sides differ: %+v and %+v", ca, cb)
 	}
 	if w.a.carried() != 1 || w.b.carried() != 1 {
-		w.t.Fatalf("the datapaths carry %d and %d pairs", w.a.carried(), w.b.carried())
+		return ike, child, fmt.Sprintf("the datapaths carry %d and %d pairs", w.a.carried(), w.b.carried())
 	}
-	return ike, child
+	return ike, child, ""
 }
 
 // until lets time pass until cond holds.
