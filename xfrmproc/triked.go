@@ -170,6 +170,12 @@ func (p *process) status(m *msg.StatusRequest) error {
 			return fmt.Errorf("count what the datapath holds: %w", err)
 		}
 		x.SAs, x.Policies, x.Dropped = st.SAs, st.Policies, st.Dropped
+		for _, spi := range p.state.SAs() {
+			if c, err := p.datapath.Query(spi); err == nil { // one that has just gone has carried nothing
+				x.Traffic = append(x.Traffic, status.Traffic{SPIIn: fmt.Sprintf("%08x", spi),
+					BytesIn: c.BytesIn, BytesOut: c.BytesOut, PacketsIn: c.PacketsIn, PacketsOut: c.PacketsOut})
+			}
+		}
 	}
 	b, err := json.Marshal(x)
 	if err != nil {

@@ -117,6 +117,36 @@ type XFRM struct {
 	Policies int    `json:"policies"`
 	Refused  uint64 `json:"refused"` // requests that the guard refused since start
 	Dropped  uint64 `json:"dropped"` // packets that policy protects and that had no SA, where the datapath counts them
+	// Traffic is what each pair has carried. Join brings it to the children, and nothing of it stays here.
+	Traffic []Traffic `json:"traffic,omitempty"`
+}
+
+// Traffic is what one pair of child SAs has carried, in octets and packets of what is inside.
+type Traffic struct {
+	SPIIn      string `json:"spi_in"`
+	BytesIn    uint64 `json:"bytes_in"`
+	BytesOut   uint64 `json:"bytes_out"`
+	PacketsIn  uint64 `json:"packets_in"`
+	PacketsOut uint64 `json:"packets_out"`
+}
+
+// Join puts together what ikeproc and xfrmproc say of the same SAs.
+func (g *Gateway) Join() {
+	carried := make(map[string]Traffic, len(g.XFRM.Traffic))
+	for _, t := range g.XFRM.Traffic {
+		carried[t.SPIIn] = t
+	}
+	g.XFRM.Traffic = nil
+	for _, c := range g.IKE.Connections {
+		for _, ch := range c.Children {
+			for i := range ch.SAs {
+				sa := &ch.SAs[i]
+				if t, ok := carried[sa.SPIIn]; ok {
+					sa.BytesIn, sa.BytesOut, sa.PacketsIn, sa.PacketsOut = t.BytesIn, t.BytesOut, t.PacketsIn, t.PacketsOut
+				}
+			}
+		}
+	}
 }
 
 // Event is one line of the log.

@@ -39,6 +39,7 @@ func (s *supervisor) askHeld() {
 func (q *question) finish(err error) {
 	if !q.done {
 		q.done = true
+		q.status.Join()
 		q.reply <- answer{q.status, err}
 	}
 }

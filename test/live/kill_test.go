@@ -80,7 +80,12 @@ func (s *site) managed(g *bed.Trike, name string) {
 	ike, child := bed.SPIs(s.settled())
 	s.unharmed(1, func() { s.ask(g, "rekey", "berlin-paris") })
 	s.unharmed(1, func() { s.ask(g, "rekey", "--ike", "berlin-paris") })
-	if ike2, child2 := bed.SPIs(s.settled()); ike == ike2 || child == child2 {
+	s.alice.Ping("10.2.0.2", "", 3, 50*time.Millisecond)
+	c := s.settled()
+	if sa := c.Children[0].SAs[0]; sa.PacketsIn == 0 || sa.PacketsOut == 0 || sa.BytesIn < 84*sa.PacketsIn || sa.BytesOut < 84*sa.PacketsOut {
+		s.t.Errorf("the status tells of %d octets in %d packets in, and %d in %d out", sa.BytesIn, sa.PacketsIn, sa.BytesOut, sa.PacketsOut)
+	}
+	if ike2, child2 := bed.SPIs(c); ike == ike2 || child == child2 {
 		s.t.Errorf("the rekeys changed nothing: %s %s", ike2, child2)
 	}
 }

@@ -232,11 +232,11 @@ func kindOf(fd string, sockets map[string]string, triked int) string {
 			return kind
 		}
 		return "a socket of no known kind"
-	case to == "/dev/null":
+	case strings.HasSuffix(to, "/dev/null"):
 		return "null" + mode
 	case strings.HasPrefix(to, "anon_inode:["):
 		return strings.TrimSuffix(strings.TrimPrefix(to, "anon_inode:["), "]")
-	case to == "/dev/net/tun":
+	case strings.HasSuffix(to, "/dev/net/tun"):
 		return "TUN device"
 	}
 	return to + mode

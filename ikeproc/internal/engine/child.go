@@ -45,7 +45,6 @@ type childSA struct {
 	installed     time.Time
 	rekeyAt       time.Time
 	rekey, hard   *timer
-	counters      msg.Counters
 }
 
 // childNegotiation is a child in the making.

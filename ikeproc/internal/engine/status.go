@@ -78,7 +78,6 @@ func (e *Engine) childStatus(c *conn, name string) status.Child {
 			out.SAs = append(out.SAs, status.ChildSA{
 				SPIIn: fmt.Sprintf("%08x", ch.spiIn), SPIOut: fmt.Sprintf("%08x", ch.spiOut), Suite: suiteText, Mode: string(ch.mode), Encap: ch.encap,
 				TSLocal: describeTS(ch.local), TSRemote: describeTS(ch.remote), Installed: ch.installed, RekeyAt: ch.rekeyAt,
-				BytesIn: ch.counters.BytesIn, BytesOut: ch.counters.BytesOut, PacketsIn: ch.counters.PacketsIn, PacketsOut: ch.counters.PacketsOut,
 			})
 		}
 	}
