@@ -240,3 +240,17 @@ func (d *device) Write(bufs [][]byte, offset int) (int, error) {
 
 func (d *device) BatchSize() int { return 8 }
 func (d *device) Close() error   { d.once.Do(func() { close(d.gone) }); return nil }
+
+// nat puts a NAT before the hosts of its inside.
+func (n *network) nat(c simnet.NATConfig) *simnet.NAT {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.net.AddNAT(c)
+}
+
+// rebind has a NAT forget all, and take another address.
+func (n *network) rebind(b *simnet.NAT, to netip.Addr) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b.Rebind(to)
+}
