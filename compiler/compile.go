@@ -34,6 +34,9 @@ type Options struct {
 	Gateway string
 	// OnBox: this machine is the gateway, so secrets must be there and be private. Elsewhere that is a warning.
 	OnBox bool
+
+	// together holds the whole policy against the schema at once, never its parts one by one. The answer is the same.
+	together bool
 }
 
 // Result is what became of a policy.
@@ -78,7 +81,7 @@ func run(ctx context.Context, o Options) (*Result, []Diagnostic) {
 	if l == nil {
 		return none, ds
 	}
-	ev, ds := l.evaluate(ctx)
+	ev, ds := l.evaluate(ctx, o.together)
 	if ev == nil {
 		return none, ds
 	}

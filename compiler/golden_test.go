@@ -123,7 +123,7 @@ func compile(t *testing.T, o compiler.Options) map[string]string {
 	return got
 }
 
-func write(t *testing.T, name string, data []byte) {
+func write(t testing.TB, name string, data []byte) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		t.Fatal(err)

@@ -1,7 +1,6 @@
 package compiler
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -101,42 +100,6 @@ func definitions(ctx *cue.Context) (cue.Value, error) {
 	}
 	v := ctx.BuildInstance(inst)
 	return v, v.Err()
-}
-
-// evaluated is a policy that has met the schema.
-type evaluated struct {
-	*loaded
-	whole  cue.Value // the package
-	policy cue.Value // its field `policy`, with the schema
-}
-
-// evaluate builds the package and holds it against the schema.
-func (l *loaded) evaluate(_ context.Context) (*evaluated, []Diagnostic) {
-	ctx := newContext()
-	whole := ctx.BuildInstance(l.inst)
-	c := &cueFindings{l: l, whole: whole}
-	defs, err := definitions(ctx)
-	if err != nil {
-		return nil, []Diagnostic{{Severity: Error, Code: CodeEvaluator, Message: flat(err)}}
-	}
-	def := defs.LookupPath(cue.ParsePath("#Policy"))
-	c.def = def
-	policy := whole.LookupPath(cue.ParsePath("policy"))
-	if whole.Err() == nil && !policy.Exists() {
-		return nil, []Diagnostic{{Severity: Error, Code: CodeNoPolicy, File: l.firstFile(), Line: 1, Column: 1, Message: "this package has no field `policy`",
-			Hint: "begin with `policy: schema.#Policy` and say the rest below `policy`"}}
-	}
-	// Err is the first error alone; Validate finds all. The schema is put to it once more: a policy may have left it out, or embedded it, which opens it.
-	both := def.Unify(policy)
-	if policy.Exists() {
-		c.add(whole.Validate(cue.All()), policy.Validate(cue.All(), cue.Concrete(true)), both.Validate(cue.All(), cue.Concrete(true)))
-	} else {
-		c.add(whole.Validate(cue.All()))
-	}
-	if len(c.found) > 0 {
-		return nil, c.found
-	}
-	return &evaluated{loaded: l, whole: whole, policy: both}, nil
 }
 
 func (l *loaded) firstFile() string {

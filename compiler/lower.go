@@ -9,8 +9,6 @@ import (
 	"slices"
 	"sort"
 
-	"cuelang.org/go/cue"
-
 	"github.com/trike-ipsec/trike/internal/plan"
 )
 
@@ -63,23 +61,13 @@ func (c *lowerer) decode() {
 
 func section[T any](c *lowerer, name string, into *map[string]*T) {
 	*into = map[string]*T{}
-	v := c.ev.policy.LookupPath(cue.MakePath(cue.Str(name)))
-	if !v.Exists() {
-		return
-	}
-	it, err := v.Fields()
-	for err == nil && it.Next() {
-		var b []byte
-		if b, err = it.Value().MarshalJSON(); err != nil {
-			break
-		}
+	for key, b := range c.ev.data[name] {
 		doc := new(T)
-		if err = json.Unmarshal(b, doc); err == nil {
-			(*into)[it.Selector().Unquoted()] = doc
+		if err := json.Unmarshal(b, doc); err != nil {
+			c.fail(CodeEvaluator, at(name, key), "", "%s", flat(err))
+			continue
 		}
-	}
-	if err != nil {
-		c.fail(CodeEvaluator, at(name), "", "%s", flat(err))
+		(*into)[key] = doc
 	}
 }
 
