@@ -119,7 +119,7 @@ func rekeys(t *testing.T, lab *lab) {
 	}
 }
 
-func swan(t *testing.T, s *strongSwan, args ...string) {
+func swan(t testing.TB, s *strongSwan, args ...string) {
 	t.Helper()
 	if out, err := s.swanctl(args...); err != nil {
 		t.Fatalf("swanctl %v: %v\n%s", args, err, out)

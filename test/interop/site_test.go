@@ -22,7 +22,7 @@ type suite struct {
 
 // lab is trike on the left, strongSwan on the right, a wire between them, and a network behind each on its loopback.
 type lab struct {
-	t           *testing.T
+	t           testing.TB
 	bed         *bed.Bed
 	left, right *bed.Host
 	wire        string // right's interface
@@ -42,7 +42,7 @@ var families = []struct {
 
 var labs int
 
-func newLab(t *testing.T, v6 bool) *lab {
+func newLab(t testing.TB, v6 bool) *lab {
 	t.Helper()
 	f := families[0]
 	if v6 {
@@ -77,22 +77,25 @@ func (lab *lab) inside() {
 // trike starts the left gateway. connection holds more lines of the connection "peer".
 func (lab *lab) trike(connection string) *gateway {
 	lab.t.Helper()
-	return startTrike(lab.t, lab.bed, lab.left, lab.policy(lab.r, connection))
+	return startTrike(lab.t, lab.bed, lab.left, "left", lab.policy(lab.r, connection))
 }
 
-func (lab *lab) policy(peer, connection string) string {
+func (lab *lab) policy(peer, connection string) string { return lab.policyOf("left", peer, connection) }
+
+// policyOf is the policy of a gateway of this name at the left address.
+func (lab *lab) policyOf(name, peer, connection string) string {
 	datapath := "userspace"
 	if inKernel() {
 		datapath = "kernel"
 	}
 	return fmt.Sprintf(`
-	gateways: left: {address: "%s", networks: ["%s"], datapath: "%s"}
+	gateways: %[7]s: {address: "%[1]s", networks: ["%[2]s"], datapath: "%[3]s"}
 	connections: peer: {
-		gateway: "left"
-		peer: {address: "%s", id: "%s", networks: ["%s"]}
+		gateway: "%[7]s"
+		peer: {address: "%[4]s", id: "%[5]s", networks: ["%[6]s"]}
 		auth: psk: secret: "peer"
-%s
-	}`, lab.l, lab.netL, datapath, peer, lab.r, lab.netR, connection)
+%[8]s
+	}`, lab.l, lab.netL, datapath, peer, lab.r, lab.netR, name, connection)
 }
 
 // strongSwan starts the right gateway. conn and child hold more lines of their sections.

@@ -16,7 +16,7 @@ import (
 
 // strongSwan is a charon that runs in one namespace from the unpacked suite that TRIKE_PEER names.
 type strongSwan struct {
-	t    *testing.T
+	t    testing.TB
 	host *bed.Host
 	root string // the unpacked suite
 	dir  string // this daemon's folder, as seen from inside root
@@ -25,7 +25,7 @@ type strongSwan struct {
 
 // startStrongSwan starts charon with this swanctl.conf. userspace makes it carry ESP itself (kernel-libipsec) instead of
 // the kernel. options are more lines of the charon section of strongswan.conf.
-func startStrongSwan(t *testing.T, h *bed.Host, userspace bool, options, swanctl string) *strongSwan {
+func startStrongSwan(t testing.TB, h *bed.Host, userspace bool, options, swanctl string) *strongSwan {
 	t.Helper()
 	root := os.Getenv("TRIKE_PEER")
 	if root == "" {
@@ -131,7 +131,7 @@ func (s *strongSwan) has(text string) {
 	}
 }
 
-func write(t *testing.T, file, text string) {
+func write(t testing.TB, file, text string) {
 	t.Helper()
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)

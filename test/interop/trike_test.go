@@ -18,12 +18,12 @@ const psk = "correct horse battery staple"
 // gateway is a trike that runs in one namespace.
 type gateway struct {
 	*bed.Trike
-	t *testing.T
+	t testing.TB
 }
 
-// startTrike compiles this policy (the inside of `policy: {…}`), takes the plan of gateway "left" and runs it. The secret "peer" holds
+// startTrike compiles this policy (the inside of `policy: {…}`), takes the plan of one gateway and runs it. The secret "peer" holds
 // the pre-shared key.
-func startTrike(t *testing.T, b *bed.Bed, h *bed.Host, policy string) *gateway {
+func startTrike(t testing.TB, b *bed.Bed, h *bed.Host, name, policy string) *gateway {
 	t.Helper()
 	dir, bin := filepath.Join(b.Dir, h.Name), os.Getenv("TRIKE_BIN")
 	if err := os.MkdirAll(filepath.Join(dir, "policy"), 0o755); err != nil {
@@ -43,7 +43,7 @@ policy: {
 	if out, err := h.Run(t.Context(), filepath.Join(bin, "trike"), "compile", "-o", filepath.Join(dir, "plans"), filepath.Join(dir, "policy")); err != nil {
 		t.Fatal(err, out)
 	}
-	trike, err := h.StartTrike(bin, filepath.Join(dir, "plans/left.plan.json"))
+	trike, err := h.StartTrike(bin, filepath.Join(dir, "plans/"+name+".plan.json"))
 	if trike != nil && trike.Proc != nil {
 		t.Cleanup(func() {
 			if t.Failed() {
