@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/xfrmproc/internal/backend"
 	"github.com/trike-ipsec/trike/xfrmproc/internal/guard"
 )
@@ -82,7 +83,9 @@ func (p *process) removeUnfit() {
 func (p *process) removeOrphans(spi uint32) {
 	sa := p.state.SA(spi)
 	conn, _ := guard.Find(&p.view, sa.Connection, sa.Child)
-	for _, orphan := range p.state.Orphans(spi, conn != nil && !conn.Remote.Address.IsValid()) {
+	// A peer may come back from another address. Only with unique "never" may there be two of one identity.
+	shared := conn != nil && !conn.Remote.Address.IsValid() && conn.Unique == plan.UniqueNever
+	for _, orphan := range p.state.Orphans(spi, shared) {
 		p.log("info", "removed", sa.Connection, sa.Child, fmt.Sprintf("the SA with SPI %08x, left by an earlier ikeproc, is replaced by %08x", orphan, spi))
 		p.remove(orphan)
 	}

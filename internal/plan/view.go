@@ -44,6 +44,7 @@ type XFRMConnection struct {
 	Local      Endpoint `json:"local"`
 	Remote     Endpoint `json:"remote"`
 	ForceEncap bool     `json:"force_encap"`
+	Unique     Unique   `json:"unique"`
 	Children   []Child  `json:"children"`
 	Pos        Pos      `json:"pos"`
 }
@@ -68,7 +69,7 @@ func (p *Plan) XFRM() XFRMView {
 	v := XFRMView{Gateway: p.Gateway, Datapath: p.Datapath, Listen: p.Listen, Bypass: p.Bypass, Sources: p.Sources}
 	for _, c := range p.Connections {
 		v.Connections = append(v.Connections, XFRMConnection{
-			Name: c.Name, Local: c.Local, Remote: c.Remote, ForceEncap: c.ForceEncap, Children: c.Children, Pos: c.Pos})
+			Name: c.Name, Local: c.Local, Remote: c.Remote, ForceEncap: c.ForceEncap, Unique: c.Unique, Children: c.Children, Pos: c.Pos})
 	}
 	return v
 }

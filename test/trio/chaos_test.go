@@ -3,6 +3,7 @@ package trio
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -17,7 +18,8 @@ import (
 // in calm, the two gateways come to one tunnel by themselves, and to no more than one.
 func TestChaos(t *testing.T) {
 	for seed := range uint64(30) {
-		initiator := func(p *plan.Plan) {
+		behindNAT := seed%4 == 2 // gateway a is
+		change := func(p *plan.Plan) {
 			c := &p.Connections[0].Children[0]
 			if p.Gateway == "a" || seed%2 == 1 {
 				c.Initiate = plan.InitiateStart
@@ -25,8 +27,16 @@ func TestChaos(t *testing.T) {
 			if seed%3 == 1 {
 				c.Lifetime = plan.Lifetime{Rekey: 30, Hard: 45, Jitter: 10}
 			}
+			if p.Gateway == "b" && behindNAT {
+				p.Connections[0].Remote.Address, c.Initiate = netip.Addr{}, plan.InitiateNever
+			}
 		}
-		seeded(t, seed, initiator, func(w *world) {
+		seeded(t, seed, change, func(w *world) {
+			if behindNAT {
+				w.box = w.net.nat(simnet.NATConfig{Inside: netip.PrefixFrom(addrA, 24), Outside: netip.MustParseAddr("198.51.100.9"), Timeout: 2 * time.Minute})
+				w.a.crash() // it has begun before there was a NAT
+				w.a.boot()
+			}
 			rng := rand.New(rand.NewPCG(seed, 3))
 			var story []string
 			for range 25 {
@@ -59,7 +69,7 @@ func TestChaos(t *testing.T) {
 func (w *world) mishap(rng *rand.Rand) string {
 	g := []*gateway{w.a, w.b}[rng.IntN(2)]
 	name := trio[rng.IntN(3)]
-	switch n := rng.IntN(10); n {
+	switch n := rng.IntN(11); n {
 	case 0, 1:
 		if g.procs[name] != nil {
 			g.kill(name)
@@ -84,6 +94,11 @@ func (w *world) mishap(rng *rand.Rand) string {
 				w.t.Errorf("reload of %s: %s", g.name, why)
 			}
 			return "reload of " + g.name
+		}
+	case 8:
+		if w.box != nil {
+			w.net.rebind(w.box, netip.AddrFrom4([4]byte{198, 51, 100, byte(1 + rng.IntN(200))}))
+			return "the NAT forgets all"
 		}
 	default:
 		verb := []string{"up", "down", "rekey", "rekey"}[rng.IntN(4)]

@@ -57,6 +57,29 @@ func TestNAT(t *testing.T) {
 	}
 }
 
+// The ikeproc of b dies, and meanwhile a gets another address: what b's datapath carried for the old one goes when a is back.
+func TestPeerComesFromElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, func(p *plan.Plan) {
+			if p.Gateway == "b" {
+				p.Connections[0].Remote.Address = netip.Addr{}
+			}
+		})
+		defer w.close()
+		box := w.net.nat(simnet.NATConfig{Inside: netip.PrefixFrom(addrA, 24), Outside: netip.MustParseAddr("198.51.100.9")})
+		w.a.boot()
+		w.b.boot()
+		synctest.Wait()
+		w.up()
+		w.b.kill(msg.IKEProc)
+		w.net.rebind(box, netip.MustParseAddr("198.51.100.77"))
+		w.b.restart(msg.IKEProc)
+		sleep(10 * time.Minute)
+		w.one()
+		w.mustPing()
+	})
+}
+
 // The first packet brings the tunnel up, from either side, and both at once.
 func TestTrafficBringsItUp(t *testing.T) {
 	onTraffic := func(p *plan.Plan) { p.Connections[0].Children[0].Initiate = plan.InitiateTraffic }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/trike-ipsec/trike/internal/ikev2"
 	"github.com/trike-ipsec/trike/internal/plan"
+	"github.com/trike-ipsec/trike/internal/simnet"
 	"github.com/trike-ipsec/trike/internal/status"
 )
 
@@ -30,6 +31,7 @@ type world struct {
 	t    *testing.T
 	net  *network
 	a, b *gateway
+	box  *simnet.NAT // before a, in some scenes
 }
 
 // scene runs a test with a clock of its own. change, if not nil, changes both gateways' plans before they start.

@@ -140,15 +140,15 @@ func (s *State) SAs() []uint32 {
 }
 
 // Orphans lists, sorted, the pairs that a pair just installed makes needless: those of the same child that the engine has not named since the
-// link to it began. Where the plan serves any peer, only those of the same one.
-func (s *State) Orphans(spi uint32, anyPeer bool) []uint32 {
+// link to it began. Where several peers may share an identity, only those with the same address.
+func (s *State) Orphans(spi uint32, shared bool) []uint32 {
 	sa := s.sas[spi]
 	if sa == nil || s.count(sa.Connection, sa.Child).sas < 2 {
 		return nil
 	}
 	var out []uint32
 	for other, o := range s.sas {
-		if !o.Known && o.Connection == sa.Connection && o.Child == sa.Child && (!anyPeer || o.Remote.Addr() == sa.Remote.Addr()) {
+		if !o.Known && o.Connection == sa.Connection && o.Child == sa.Child && (!shared || o.Remote.Addr() == sa.Remote.Addr()) {
 			out = append(out, other)
 		}
 	}
