@@ -45,15 +45,7 @@ func BenchmarkPeerResponder(b *testing.B) {
 			peer := lab.strongSwan(benchIKE, benchESP, "", "")
 			var pids []int
 			if who == "trike" {
-				us := lab.trike(benchPolicy)
-				pids = append(pids, us.Proc.PID())
-				st, err := us.Status()
-				if err != nil {
-					b.Fatal(err)
-				}
-				for _, p := range st.Processes {
-					pids = append(pids, p.PID)
-				}
+				pids = lab.trike(benchPolicy).pids()
 			} else {
 				pids = append(pids, lab.other().strongSwan(benchIKE, benchESP, "", "").pid())
 			}
@@ -69,6 +61,74 @@ func BenchmarkPeerResponder(b *testing.B) {
 			b.ReportMetric((cpuTime(b, pids)-before).Seconds()*1e3/handshakes, "cpu-ms/handshake")
 		})
 	}
+}
+
+// BenchmarkPeerResponderLoad: a strongSwan initiates a hundred connections at once, several times over, and the responder's CPU time counts.
+func BenchmarkPeerResponderLoad(b *testing.B) {
+	const connections, rounds = 100, 5
+	for _, who := range []string{"trike", "strongSwan"} {
+		b.Run(who, func(b *testing.B) {
+			lab := newLab(b, false)
+			for i := range connections {
+				lab.right.Must("ip", "addr", "add", fmt.Sprintf("192.0.2.%d/32", 100+i), "dev", lab.wire)
+			}
+			if err := lab.bed.Err(); err != nil {
+				b.Fatal(err)
+			}
+			var pids []int
+			if who == "trike" {
+				pids = startTrike(b, lab.bed, lab.left, "left", lab.many(connections)).pids()
+			} else {
+				conf := strings.NewReplacer("remote_addrs = "+lab.r, "remote_addrs = %any", "id = "+lab.r, "id = %any").Replace(lab.other().swanctl(benchIKE, benchESP, "", "", psk))
+				pids = []int{startStrongSwan(b, lab.left, true, "", conf).pid()}
+			}
+			var conf strings.Builder
+			for i := range connections {
+				conf.WriteString(strings.NewReplacer("peer {", fmt.Sprintf("c%d {", i), "net {", fmt.Sprintf("net%d {", i), "ike-1", fmt.Sprintf("ike-%d", i),
+					"local_addrs = "+lab.r, fmt.Sprintf("local_addrs = 192.0.2.%d", 100+i), "id = "+lab.r, fmt.Sprintf("id = 192.0.2.%d", 100+i),
+					lab.netR, fmt.Sprintf("10.2.%d.0/24", i)).Replace(lab.swanctl(benchIKE, benchESP, "", "start_action = start", psk)))
+			}
+			round := func() {
+				initiator := startStrongSwan(b, lab.right, true, "", conf.String())
+				if err := bed.Until(60*time.Second, "all connections to be up", func() bool { return strings.Count(initiator.sas(), "INSTALLED") == connections }); err != nil {
+					b.Fatal(err, initiator.sas())
+				}
+				if err := initiator.proc.Stop(20 * time.Second); err != nil {
+					b.Log(err)
+				}
+			}
+			round()
+			before := cpuTime(b, pids)
+			for range rounds {
+				round()
+			}
+			b.ReportMetric((cpuTime(b, pids)-before).Seconds()*1e3/(connections*rounds), "cpu-ms/handshake")
+		})
+	}
+}
+
+// many is the policy of a gateway with so many peers.
+func (lab *lab) many(connections int) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "\tgateways: left: {address: %q, networks: [%q], datapath: \"userspace\"}\n", lab.l, lab.netL)
+	for i := range connections {
+		fmt.Fprintf(&b, "\tconnections: c%d: {gateway: \"left\", peer: {address: \"192.0.2.%d\", networks: [\"10.2.%d.0/24\"]}, auth: psk: secret: \"peer\"\n%s}\n",
+			i, 100+i, i, benchPolicy)
+	}
+	return b.String()
+}
+
+func (g *gateway) pids() []int {
+	g.t.Helper()
+	st, err := g.Status()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	pids := []int{g.Proc.PID()}
+	for _, p := range st.Processes {
+		pids = append(pids, p.PID)
+	}
+	return pids
 }
 
 // cpuTime is what processes have used so far, in all their threads.
