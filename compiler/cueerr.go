@@ -19,6 +19,18 @@ type cueFindings struct {
 	whole cue.Value // the package, when it was built
 	def   cue.Value // #Policy
 	found []Diagnostic
+	words *shapes // the schema's source, once it is needed
+}
+
+func (c *cueFindings) schema() *shapes {
+	if c.words == nil {
+		if s, err := schemaShapes(); err == nil {
+			c.words = s
+		} else {
+			c.words = &shapes{}
+		}
+	}
+	return c.words
 }
 
 // maxFindings bounds what one run says: after so many nobody reads on.
@@ -243,6 +255,9 @@ func (c *cueFindings) classify(d *Diagnostic, g *group, pos *token.Pos, here mar
 		if s[3] != "" {
 			d.Code = CodeValue
 			d.Message = c.mismatch(g.path, s[1], s[2], s[3], s[4])
+			if text := c.schema().says(g.path); text != "" {
+				d.Message = text
+			}
 		}
 		for _, p := range others {
 			if p.Position() != pos.Position() && p.Filename() != "" && s[3] == "" {

@@ -44,13 +44,17 @@ func (l *loaded) evaluateTogether() (*evaluated, []Diagnostic) {
 		return nil, []Diagnostic{{Severity: Error, Code: CodeNoPolicy, File: l.firstFile(), Line: 1, Column: 1, Message: "this package has no field `policy`",
 			Hint: "begin with `policy: schema.#Policy` and say the rest below `policy`"}}
 	}
-	// Err is the first error alone; Validate finds all. The schema is put to it once more: a policy may have left it out, or embedded it, which opens it.
-	both := def.Unify(policy)
+	// Err is the first error alone; Validate finds all. A policy may have left the schema out, or embedded it, which opens it: then it is put to it here,
+	// and also when something is wrong, for that finds more.
+	errs := []error{whole.Validate(cue.All())}
+	both := policy
 	if policy.Exists() {
-		c.add(whole.Validate(cue.All()), policy.Validate(cue.All(), cue.Concrete(true)), both.Validate(cue.All(), cue.Concrete(true)))
-	} else {
-		c.add(whole.Validate(cue.All()))
+		if errs = append(errs, policy.Validate(cue.All(), cue.Concrete(true))); !l.rooted() || errs[0] != nil || errs[1] != nil {
+			both = def.Unify(policy)
+			errs = append(errs, both.Validate(cue.All(), cue.Concrete(true)))
+		}
 	}
+	c.add(errs...)
 	if len(c.found) > 0 {
 		return nil, c.found
 	}

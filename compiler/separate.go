@@ -20,7 +20,7 @@ func (l *loaded) separable() bool {
 			return false // packages of the policy's own may use the schema too
 		}
 	}
-	s := &separation{named: map[string]bool{"self": true}}
+	s := newSeparation()
 	for _, f := range l.inst.Files {
 		s.file(f)
 	}
@@ -31,6 +31,20 @@ func (l *loaded) separable() bool {
 		s.references(f)
 	}
 	return !s.doubt
+}
+
+// rooted tells whether a file says `policy: schema.#Policy`, so that the policy has met the schema when the package is built.
+func (l *loaded) rooted() bool {
+	s := newSeparation()
+	for _, f := range l.inst.Files {
+		s.file(f)
+	}
+	return s.roots > 0
+}
+
+func newSeparation() *separation {
+	// These ask of a whole struct what its fields are.
+	return &separation{named: map[string]bool{"self": true, "matchN": true, "matchIf": true}, skip: map[*ast.SelectorExpr]bool{}}
 }
 
 type separation struct {
@@ -48,12 +62,11 @@ func (s *separation) file(f *ast.File) {
 			alias = spec.Name.Name
 		} else if path != schema.ImportPath && strings.HasPrefix(path, schema.ImportPath) {
 			s.doubt = true // with a version or a package name
+		} else if path == "struct" {
+			s.doubt = true
 		}
 	}
 	s.named[alias] = true
-	if s.skip == nil {
-		s.skip = map[*ast.SelectorExpr]bool{}
-	}
 	for _, d := range f.Decls {
 		switch d := d.(type) {
 		case *ast.Field:

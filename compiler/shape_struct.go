@@ -187,17 +187,18 @@ func (s *shapes) structure(e *ast.StructLit) *structure {
 }
 
 func (s *structure) take(v cue.Value) (any, bool) {
-	if s.odd || v.Kind() != cue.StructKind {
+	// What the policy closes, or says of fields that are not there, it may say of the schema's defaults.
+	if s.odd || v.Kind() != cue.StructKind || v.IsClosed() {
 		return nil, false
 	}
-	it, err := v.Fields()
+	it, err := v.Fields(cue.Optional(true), cue.Patterns(true))
 	if err != nil {
 		return nil, false
 	}
 	out := map[string]any{}
 	for it.Next() {
 		sel := it.Selector()
-		if sel.LabelType() != cue.StringLabel {
+		if sel.Type() != cue.StringLabel {
 			return nil, false
 		}
 		name := sel.Unquoted()
