@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/errors"
 )
 
 // apart holds the parts of a separable policy against the schema, one by one.
@@ -112,13 +113,50 @@ func (a *apart) part(section, name string, s shape, v cue.Value) bool {
 	}
 	both := v.Unify(def)
 	if err := both.Validate(cue.All(), cue.Concrete(true)); err != nil {
+		here := []string{"policy", section, name}
 		a.errs = append(a.errs, err)
+		// CUE does not say all from the one side that it says from the other.
+		all := append(errors.Errors(err), errors.Errors(def.Unify(v).Validate(cue.All(), cue.Concrete(true)))...)
+		for _, e := range all {
+			switch path := e.Path(); {
+			case len(path) >= 3 && path[0] == "#Policy":
+				a.errs = append(a.errs, moved{e, append(here[:3:3], path[3:]...)})
+			case len(path) > 0 && strings.HasPrefix(path[0], "#"): // of a definition that the policy says nothing to but _
+				for _, open := range a.open(here, v, path[0], 0) {
+					a.errs = append(a.errs, moved{e, append(open[:len(open):len(open)], path[1:]...)})
+				}
+			}
+		}
 		return true
 	}
 	b, err := both.MarshalJSON()
 	a.keep(section, name, b)
 	return err == nil
 }
+
+// open finds the fields of a value that are `_` where the schema has the definition.
+func (a *apart) open(path []string, v cue.Value, definition string, depth int) (out [][]string) {
+	it, err := v.Fields()
+	for err == nil && depth < maxIndexDepth && it.Next() {
+		p := append(path[:len(path):len(path)], it.Selector().Unquoted())
+		if it.Value().IncompleteKind() != cue.TopKind {
+			out = append(out, a.open(p, it.Value(), definition, depth+1)...)
+		} else if a.shapes.definition(p) == definition {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// moved is an error that was found at one path of the schema and belongs to another of the policy.
+type moved struct {
+	cueError
+	path []string
+}
+
+type cueError = errors.Error
+
+func (m moved) Path() []string { return m.path }
 
 // inCUE is the schema of a section's parts.
 func (a *apart) inCUE(section string) (cue.Value, bool) {

@@ -8,16 +8,32 @@ import (
 
 // says is what the schema's error("…") says of a path of the policy, "" for none. CUE says it too, but not where a value is of a quite different kind.
 func (s *shapes) says(path []string) string {
-	if len(path) == 0 || path[0] != "policy" {
-		return ""
+	if e := s.at(path); e != nil {
+		return s.spoken(e, 0)
 	}
-	e, ok := s.defs["#Policy"]
+	return ""
+}
+
+// definition is the name of the definition that the schema has at a path of the policy.
+func (s *shapes) definition(path []string) string {
+	if id, ok := s.at(path).(*ast.Ident); ok {
+		return id.Name
+	}
+	return ""
+}
+
+// at is what the schema has at a path of the policy; nil for nothing.
+func (s *shapes) at(path []string) ast.Expr {
+	if len(path) == 0 || path[0] != "policy" || s.defs["#Policy"] == nil {
+		return nil
+	}
+	e := s.defs["#Policy"]
 	for _, name := range path[1:] {
-		if e = s.within(e, name, 0); e == nil || !ok {
-			return ""
+		if e = s.within(e, name, 0); e == nil {
+			return nil
 		}
 	}
-	return s.spoken(e, 0)
+	return e
 }
 
 // spoken finds error("…") among the alternatives of an expression.
