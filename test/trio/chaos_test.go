@@ -4,11 +4,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/trike-ipsec/trike/internal/ikev2"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/simnet"
@@ -56,7 +58,7 @@ func TestChaos(t *testing.T) {
 				}
 			}
 			if wrong != "" || !w.ping() {
-				t.Errorf("no tunnel of one IKE SA and one pair that carries traffic: %s\nwhat happened: %s", wrong, strings.Join(story, "; "))
+				w.t.Errorf("no tunnel of one IKE SA and one pair that carries traffic: %s\nwhat happened: %s", wrong, strings.Join(story, "; "))
 			}
 		})
 		if t.Failed() {
@@ -90,10 +92,11 @@ func (w *world) mishap(rng *rand.Rand) string {
 		return "calm, or cut"
 	case 7:
 		if len(g.procs) == len(trio) {
-			if why := g.apply(g.plan); why != "" {
+			p, what := g.another(rng)
+			if why := g.apply(p); why != "" {
 				w.t.Errorf("reload of %s: %s", g.name, why)
 			}
-			return "reload of " + g.name
+			return "reload of " + g.name + " with " + what
 		}
 	case 8:
 		if w.box != nil {
@@ -108,6 +111,31 @@ func (w *world) mishap(rng *rand.Rand) string {
 		}
 	}
 	return "nothing"
+}
+
+// another is a plan that the other gateway's can agree with, or the one in force.
+func (g *gateway) another(rng *rand.Rand) (p *plan.Plan, what string) {
+	p = new(plan.Plan)
+	*p = *g.plan
+	p.Connections = slices.Clone(p.Connections)
+	c := &p.Connections[0]
+	c.Children = slices.Clone(c.Children)
+	gcm, chacha := plan.Encr{ID: ikev2.ENCR_AES_GCM_16, KeyBits: 256}, plan.Encr{ID: ikev2.ENCR_CHACHA20_POLY1305}
+	encr := [][]plan.Encr{{gcm}, {gcm, chacha}, {chacha, gcm}}[rng.IntN(3)]
+	switch rng.IntN(4) {
+	case 0:
+		c.Children[0].Proposals = []plan.ESPProposal{{Encr: encr, KE: []ikev2.KEID{ikev2.KE_CURVE25519}, SN: []ikev2.SNID{ikev2.SN_ESN}}}
+		return p, fmt.Sprintf("ESP by %v", encr)
+	case 1:
+		ike := c.Proposals[0]
+		ike.Encr = encr
+		c.Proposals = []plan.IKEProposal{ike}
+		return p, fmt.Sprintf("IKE by %v", encr)
+	case 2:
+		c.DPD.Delay = 10 + rng.IntN(60)
+		return p, "other DPD"
+	}
+	return p, "nothing new"
 }
 
 // mend starts what has died.

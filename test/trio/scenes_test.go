@@ -80,6 +80,23 @@ func TestDelete(t *testing.T) {
 	}
 }
 
+// The operator takes the tunnel down and wants it up again before the peer has answered: both come about.
+func TestUpWhileGoingDown(t *testing.T) {
+	tunnel(t, nil, func(w *world) {
+		before, _ := w.one()
+		w.net.weather(simnet.Link{Down: true})
+		w.a.wish("down")
+		w.a.wish("up")
+		sleep(3 * time.Second)
+		w.net.weather(simnet.Link{Delay: 5 * time.Millisecond})
+		sleep(time.Minute)
+		if after, _ := w.one(); after.SPIi == before.SPIi {
+			t.Error("it was not taken down")
+		}
+		w.mustPing()
+	})
+}
+
 // nothing fails unless neither gateway has or carries anything.
 func (w *world) nothing() {
 	w.t.Helper()

@@ -111,8 +111,12 @@ func (c *conn) usable() *ikeSA {
 	return nil
 }
 
+// hasChild tells whether a child is there to stay: one that is on its way out, or whose IKE SA is, does not count.
 func (c *conn) hasChild(name string) bool {
 	for _, sa := range c.sas {
+		if sa.state == stateDeleting {
+			continue
+		}
 		for _, ch := range sa.children {
 			if ch.cfg.Name == name && ch.state != childDeleting {
 				return true

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/trike-ipsec/trike/internal/msg"
@@ -13,7 +14,8 @@ type operation struct {
 	req   uint64
 	verb  string
 	names []string // children that are to be up
-	sa    *ikeSA   // that is to be replaced or gone
+	sa    *ikeSA   // that is to be replaced
+	gone  []*ikeSA // that are to be gone
 	old   []*childSA
 }
 
@@ -82,6 +84,7 @@ func (e *Engine) down(c *conn, op *operation, child string) {
 	delete(c.revived, child)
 	for _, sa := range append([]*ikeSA(nil), c.sas...) {
 		if child == "" {
+			op.gone = append(op.gone, sa)
 			e.deleteIKE(sa, "the operator took it down", false)
 			continue
 		}
@@ -149,7 +152,7 @@ func (e *Engine) outcome(c *conn, op *operation) (done bool, failure string) {
 				return false, ""
 			}
 		}
-		return len(op.old) > 0 || len(c.sas) == 0, ""
+		return !slices.ContainsFunc(op.gone, func(sa *ikeSA) bool { return !sa.closed }), ""
 	}
 	// rekey: what was to be replaced is gone, or the attempt failed.
 	if op.sa != nil {

@@ -165,7 +165,7 @@ func (e *Engine) denied(sa *ikeSA, h wire.Header, d Datagram) {
 	}
 	c := sa.conn
 	e.forgotten(sa)
-	e.settle(c)
+	e.lost(c)
 }
 
 func sameID(a, b msg.ID) bool { return a.Type == b.Type && string(a.Data) == string(b.Data) }
