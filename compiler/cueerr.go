@@ -178,7 +178,9 @@ func (c *cueFindings) say(g *group) (Diagnostic, bool) {
 		pos = here.label
 	}
 	c.classify(&d, g, &pos, here, exact, others)
-	c.l.put(&d, pos)
+	if d.File == "" { // classify may know better
+		c.l.put(&d, pos)
+	}
 	return d, true
 }
 

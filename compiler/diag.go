@@ -108,17 +108,16 @@ func caret(w io.Writer, line string, column int) {
 		}
 		return r
 	}, line)
-	if column > len(line) {
-		column = len(line) + 1
+	column = min(column, len(line)+1)
+	before, after := []rune(line[:column-1]), []rune(line[column-1:])
+	head, tail := "", ""
+	if len(before) > widest*3/4 { // show what is round the column
+		before, head = before[len(before)-widest/2:], "…"
 	}
-	before := line[:min(column-1, len(line))]
-	if len(line) > widest {
-		if column > widest {
-			return
-		}
-		line = strings.ToValidUTF8(line[:widest], "") + "…"
+	if room := widest - len(before); len(after) > room {
+		after, tail = after[:room], "…"
 	}
-	fmt.Fprintf(w, "    | %s\n    | %s^\n", line, strings.Repeat(" ", len([]rune(before))))
+	fmt.Fprintf(w, "    | %s%s%s%s\n    | %s^\n", head, string(before), string(after), tail, strings.Repeat(" ", len([]rune(head))+len(before)))
 }
 
 // order sorts findings by place and drops those said twice.

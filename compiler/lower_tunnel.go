@@ -177,7 +177,7 @@ func (c *lowerer) lifetime(d lifetimeDoc, def lifetimeDefaults, path []string) p
 
 func (c *lowerer) counts(rekey, hard uint64, unit string, path []string) {
 	if rekey > 0 && hard > 0 && rekey >= hard {
-		d := c.fail(CodeHardRekey, sub(path, "hard"+unit), "make `hard"+unit+"` larger than `rekey"+unit+"`", "the SA is gone after %d, before it is replaced after %d", hard, rekey)
+		d := c.fail(CodeHardRekey, sub(path, "hard"+unit), "make `hard"+unit+"` larger than `rekey"+unit+"`", "the SA is gone after %d %s, before it is replaced after %d", hard, map[string]string{"Bytes": "octets", "Packets": "packets"}[unit], rekey)
 		c.also(d, sub(path, "rekey"+unit), "`rekey%s` is here", unit)
 	}
 }

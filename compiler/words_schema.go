@@ -106,3 +106,14 @@ func (s *shapes) within(e ast.Expr, name string, depth int) ast.Expr {
 	}
 	return nil
 }
+
+// wantsNumber tells whether an expression wants a number and no text.
+func wantsNumber(e ast.Expr) bool {
+	switch e := e.(type) {
+	case *ast.Ident:
+		return e.Name == "int" || e.Name == "number" || e.Name == "#Count"
+	case *ast.BinaryExpr:
+		return wantsNumber(e.X) || wantsNumber(e.Y)
+	}
+	return false
+}
