@@ -46,6 +46,7 @@ const (
 	CodePort          Code = "TRK0406"
 	CodeTransport     Code = "TRK0407"
 	CodeManySelectors Code = "TRK0408"
+	CodeBothSides     Code = "TRK0409"
 	CodeHardRekey     Code = "TRK0501"
 	CodeJitter        Code = "TRK0502"
 	CodeDuration      Code = "TRK0503"

@@ -18,7 +18,8 @@ type cueFindings struct {
 	whole cue.Value // the package, when it was built
 	def   cue.Value // #Policy
 	found []Diagnostic
-	words *shapes // the schema's source, once it is needed
+	words *shapes   // the schema's source, once it is needed
+	plain cue.Value // the package without the schema, once it is needed
 }
 
 func (c *cueFindings) schema() *shapes {

@@ -140,6 +140,9 @@ func (c *cueFindings) classify(d *Diagnostic, g *group, pos *token.Pos, here mar
 		d.Code = CodeSyntax
 		c.syntax(d, m)
 	}
+	if d.Code == CodeValue {
+		c.inner(d, g.path, pos)
+	}
 	if lit := here.literal; exact && d.Code == CodeValue && strings.HasPrefix(lit, `"`) && wantsNumber(c.schema().at(g.path)) {
 		d.Hint = "write the number without quotes"
 	}

@@ -43,7 +43,7 @@ func (l *loaded) evaluateApart(ctx context.Context) (ev *evaluated, ds []Diagnos
 		return nil, nil, false
 	}
 	a.evaluated = &evaluated{loaded: l, whole: whole, policy: policy, data: map[string]map[string]json.RawMessage{}}
-	a.found = &cueFindings{l: l, whole: whole}
+	a.found = &cueFindings{l: l, whole: whole, plain: whole}
 	a.errs = append(a.errs, whole.Validate(cue.All()))
 	if !a.sections(ctx) {
 		return nil, nil, false

@@ -93,6 +93,9 @@ A port needs a protocol. Ranges are written "8000-8099". For icmp and icmpv6 the
 There is one IP header, so its addresses are those of the two ends. Use "self", or tunnel mode for networks.`,
 	CodeManySelectors: `there are too many
 A child may have 256 selectors a side, a connection 256 children.`,
+	CodeBothSides: `a network is on both sides
+A packet's addresses tell which side it comes from and which it goes to. Two sites that use the same private network cannot be joined as they are: renumber
+one of them, or protect the parts that differ.`,
 	CodeHardRekey: `the SA ends before it is replaced
 "hard" must be above "rekey", with enough between them for the rekey's retransmissions.`,
 	CodeJitter: `the jitter takes the whole lifetime

@@ -26,6 +26,7 @@ func (c *lowerer) child(name string, d *childDoc, td *tunnelDoc, t *plan.Connect
 		return ch, false
 	}
 	c.matchFamilies(&ch, d, path, local, remote)
+	c.checkSides(&ch, d, path, local, remote)
 	if ch.Mode == plan.ModeTransport {
 		c.checkTransport(ch.Local, local, d.Local != nil, sub(path, "local"))
 		c.checkTransport(ch.Remote, remote, d.Remote != nil, sub(path, "remote"))
@@ -41,6 +42,11 @@ func (c *lowerer) side(docs []selectorDoc, mode plan.Mode, e end, path, child []
 		return c.selectors(docs, path)
 	case mode == plan.ModeTransport:
 		return slices.Clone(ownAddress)
+	case len(e.networks) > plan.MaxSelectors:
+		d := c.fail(CodeManySelectors, child, "say `"+path[len(path)-1]+"` in several children, or use larger prefixes", "%d networks on the side of %s, a child may have %d selectors",
+			len(e.networks), e.where[len(e.where)-1], plan.MaxSelectors)
+		c.also(d, sub(e.where, "networks"), "the networks are here")
+		return nil
 	case len(e.networks) > 0:
 		return all(e.networks)
 	case e.gateway == nil && !e.reached.IsValid(): // a road warrior is reached at its own address
@@ -71,20 +77,42 @@ func (c *lowerer) matchFamilies(ch *plan.Child, d *childDoc, path []string, loca
 		c.fail(CodeTSFamilies, path, "give both sides prefixes of one IP version", "the two sides have no IP version in common: nothing can be protected")
 		return
 	}
-	keep := func(list []plan.Selector, v4, v6, written bool, side []string) []plan.Selector {
-		return slices.DeleteFunc(list, func(s plan.Selector) bool {
+	keep := func(list []plan.Selector, v4, v6, written bool, side []string) (kept []plan.Selector) {
+		for i, s := range list {
 			if !s.Prefix.IsValid() || s.Prefix.Addr().Is4() && v4 || !s.Prefix.Addr().Is4() && v6 {
-				return false
+				kept = append(kept, s)
+			} else if written {
+				c.fail(CodeTSFamilies, sub(side, itoa(i)), "give the other side a prefix of that IP version, or take this one away", "%v has no counterpart of its IP version on the other side", s.Prefix)
 			}
-			if written {
-				i := slices.IndexFunc(list, func(x plan.Selector) bool { return x == s })
-				c.fail(CodeTSFamilies, sub(side, itoa(max(i, 0))), "give the other side a prefix of that IP version, or take this one away", "%v has no counterpart of its IP version on the other side", s.Prefix)
-			}
-			return true
-		})
+		}
+		return kept
 	}
 	ch.Local = keep(ch.Local, r4, r6, d.Local != nil, sub(path, "local"))
 	ch.Remote = keep(ch.Remote, l4, l6, d.Remote != nil, sub(path, "remote"))
+}
+
+// checkSides: the same network cannot be behind both ends. That both are everything is how routes decide.
+func (c *lowerer) checkSides(ch *plan.Child, d *childDoc, path []string, local, remote end) {
+	for i, l := range ch.Local {
+		for j, r := range ch.Remote {
+			if l != r || !l.Prefix.IsValid() || l.Prefix.Bits() == 0 {
+				continue
+			}
+			f := c.fail(CodeBothSides, path, "give each side its own networks; of two networks with the same addresses one must be renumbered",
+				"%v is on both sides: nobody could tell where a packet belongs", l.Prefix)
+			c.also(f, sideAt(sub(path, "local"), d.Local != nil, i, local, l.Prefix), "on the one side here")
+			c.also(f, sideAt(sub(path, "remote"), d.Remote != nil, j, remote, r.Prefix), "on the other side here")
+			return
+		}
+	}
+}
+
+// sideAt is where the policy says one selector of a side: in the child, or among the end's networks.
+func sideAt(path []string, written bool, i int, e end, p netip.Prefix) []string {
+	if written {
+		return sub(path, itoa(i))
+	}
+	return sub(e.where, "networks", itoa(max(slices.Index(e.networks, p), 0)))
 }
 
 // checkTransport: transport mode protects the two ends themselves (RFC 4301 section 4.1).

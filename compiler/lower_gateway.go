@@ -129,7 +129,7 @@ func (c *lowerer) lowerBypass(name string, d *bypassDoc) {
 		}
 	}
 	if !share(b.Local, b.Remote) && !slices.ContainsFunc(b.Local, func(s plan.Selector) bool { return !s.Prefix.IsValid() }) {
-		c.fail(CodeTSFamilies, path, "", "`local` and `remote` have no IP version in common")
+		c.fail(CodeTSFamilies, path, "give both sides prefixes of one IP version", "`local` and `remote` have no IP version in common")
 		return
 	}
 	b.Priority = bypassPriority + unspecific(b.Local, b.Remote)

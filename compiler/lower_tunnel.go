@@ -59,7 +59,7 @@ func (c *lowerer) tunnel(name string, path []string, d *tunnelDoc, defaults tunn
 		children = map[string]childDoc{"net": {Mode: "tunnel", ReplayWindow: 1024}}
 	}
 	if len(children) > plan.MaxChildren {
-		c.fail(CodeManySelectors, sub(path, "children"), "", "%d children, at most %d are allowed", len(children), plan.MaxChildren)
+		c.fail(CodeManySelectors, sub(path, "children"), "split it into several, each with an `id` of its own on one side", "%d children, at most %d are allowed", len(children), plan.MaxChildren)
 		return nil, false
 	}
 	for _, n := range keys(children) {
