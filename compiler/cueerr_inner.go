@@ -19,8 +19,11 @@ func (c *cueFindings) inner(d *Diagnostic, path []string, pos *token.Pos) {
 	if want == nil {
 		return
 	}
-	v := c.plainly().LookupPath(pathOf(path))
-	it, err := v.Fields()
+	v := c.plainly()
+	if !v.Exists() {
+		return
+	}
+	it, err := v.LookupPath(pathOf(path)).Fields()
 	if err != nil {
 		return
 	}
@@ -72,6 +75,8 @@ func (c *cueFindings) plainly() cue.Value {
 		if restore, ok := c.l.withoutSchema(); ok {
 			c.plain = newContext().BuildInstance(c.l.inst)
 			restore()
+		} else {
+			c.plain = c.whole // it does not mention the schema
 		}
 	}
 	return c.plain
