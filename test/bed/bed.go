@@ -19,6 +19,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -55,6 +56,19 @@ func New(name string) *Bed {
 	}
 	b.Dir, b.err = dir, err
 	return b
+}
+
+// NewFor begins a layout for a test of this process: its namespaces' names hold the process number, so that two runs at once stay apart. What runs that were killed left
+// behind is removed.
+func NewFor(test string) *Bed {
+	names, _ := filepath.Glob("/run/netns/t*-*-*")
+	for _, path := range names {
+		var pid int
+		if n, _ := fmt.Sscanf(filepath.Base(path), "t%d-", &pid); n == 1 && syscall.Kill(pid, 0) == syscall.ESRCH {
+			_ = exec.Command("ip", "netns", "del", filepath.Base(path)).Run()
+		}
+	}
+	return New(fmt.Sprintf("t%d-%s", os.Getpid(), test))
 }
 
 // Err is the first error of the layout.

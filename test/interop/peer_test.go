@@ -13,7 +13,7 @@ import (
 // TestPeerAgainstItself proves the bed before trike is in it: two strongSwans reach each other through a tunnel. When this one
 // fails, the peers or the machine are at fault, not trike.
 func TestPeerAgainstItself(t *testing.T) {
-	b := bed.New("peer")
+	b := bed.NewFor("peer")
 	t.Cleanup(b.Close)
 	left, right := b.Host("left"), b.Host("right")
 	b.Wire(left, "192.0.2.1/24", right, "192.0.2.2/24")

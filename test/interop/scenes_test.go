@@ -249,7 +249,7 @@ func TestNAT(t *testing.T) {
 func newLabWithNAT(t *testing.T) *lab {
 	t.Helper()
 	labs++
-	b := bed.New(fmt.Sprintf("i%d", labs))
+	b := bed.NewFor(fmt.Sprintf("i%d", labs))
 	t.Cleanup(b.Close)
 	f := families[0]
 	lab := &lab{t: t, bed: b, l: "172.16.0.1", r: f.r, inL: f.inL, inR: f.inR, netL: f.netL, netR: f.netR}

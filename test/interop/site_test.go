@@ -49,7 +49,7 @@ func newLab(t testing.TB, v6 bool) *lab {
 		f = families[1]
 	}
 	labs++
-	b := bed.New(fmt.Sprintf("i%d", labs))
+	b := bed.NewFor(fmt.Sprintf("i%d", labs))
 	t.Cleanup(b.Close)
 	lab := &lab{t: t, bed: b, l: f.l, r: f.r, inL: f.inL, inR: f.inR, netL: f.netL, netR: f.netR, v6: v6}
 	lab.left, lab.right = b.Host("left"), b.Host("right")

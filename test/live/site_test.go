@@ -17,6 +17,8 @@ func inKernel() bool { return os.Getenv("TRIKE_DATAPATH") == "kernel" }
 // site is two gateways with a host behind each, and a network between them that would carry clear text:
 //
 //	alice 10.1.0.2 ── berlin 198.51.100.1 ══ net ══ 203.0.113.1 paris ── 10.2.0.2 bob
+//
+// All have IPv6 as well, which the tunnel carries inside IPv4: alice is 2001:db8:1::2 and bob 2001:db8:2::2.
 type site struct {
 	t                              *testing.T
 	bed                            *bed.Bed
@@ -34,21 +36,30 @@ func newSite(t *testing.T) *site {
 		t.Skip("whole gateways need root, and their programs in the folder that TRIKE_BIN names: run `make test`")
 	}
 	sites++
-	b := bed.New(fmt.Sprintf("l%d", sites))
+	b := bed.NewFor(fmt.Sprintf("l%d", sites))
 	t.Cleanup(b.Close)
 	s := &site{t: t, bed: b, alice: b.Host("alice"), berlin: b.Host("berlin"), net: b.Host("net"), paris: b.Host("paris"), bob: b.Host("bob")}
-	b.Wire(s.alice, "10.1.0.2/16", s.berlin, "10.1.0.1/16")
-	_, s.wan = b.Wire(s.berlin, "198.51.100.1/24", s.net, "198.51.100.254/24")
-	b.Wire(s.net, "203.0.113.254/24", s.paris, "203.0.113.1/24")
-	b.Wire(s.paris, "10.2.0.1/16", s.bob, "10.2.0.2/16")
-	for h, via := range map[*bed.Host]string{s.alice: "10.1.0.1", s.berlin: "198.51.100.254", s.paris: "203.0.113.254", s.bob: "10.2.0.1"} {
-		h.Route("default", via)
+	b.Wire(s.alice, "10.1.0.2/16 2001:db8:1::2/64", s.berlin, "10.1.0.1/16 2001:db8:1::1/64")
+	_, s.wan = b.Wire(s.berlin, "198.51.100.1/24 2001:db8:a::1/64", s.net, "198.51.100.254/24 2001:db8:a::254/64")
+	b.Wire(s.net, "203.0.113.254/24 2001:db8:b::254/64", s.paris, "203.0.113.1/24 2001:db8:b::1/64")
+	b.Wire(s.paris, "10.2.0.1/16 2001:db8:2::1/64", s.bob, "10.2.0.2/16 2001:db8:2::2/64")
+	for _, r := range []struct {
+		h         *bed.Host
+		to4, via4 string
+		to6, via6 string
+	}{
+		{s.alice, "default", "10.1.0.1", "default", "2001:db8:1::1"}, {s.berlin, "default", "198.51.100.254", "default", "2001:db8:a::254"},
+		{s.bob, "default", "10.2.0.1", "default", "2001:db8:2::1"}, {s.paris, "default", "203.0.113.254", "default", "2001:db8:b::254"},
+		{s.net, "10.1.0.0/16", "198.51.100.1", "2001:db8:1::/48", "2001:db8:a::1"}, {s.net, "10.2.0.0/16", "203.0.113.1", "2001:db8:2::/48", "2001:db8:b::1"},
+	} {
+		r.h.Route(r.to4, r.via4)
+		r.h.Route(r.to6, r.via6)
 	}
-	s.net.Route("10.1.0.0/16", "198.51.100.1")
-	s.net.Route("10.2.0.0/16", "203.0.113.1")
 	s.must(b.Err())
-	if got, out := s.alice.Ping("10.2.0.2", "", 2, 200*time.Millisecond); got != 2 {
-		t.Fatalf("the hosts cannot reach each other without trike: %s", out)
+	for _, bob := range []string{"10.2.0.2", "2001:db8:2::2"} {
+		if got, out := s.alice.Ping(bob, "", 2, 200*time.Millisecond); got != 2 {
+			t.Fatalf("the hosts cannot reach each other without trike: %s", out)
+		}
 	}
 	s.must(os.Mkdir(s.path("policy"), 0o755))
 	s.must(os.WriteFile(s.path("key"), []byte(psk+"\n"), 0o600))
@@ -88,8 +99,8 @@ import "github.com/trike-ipsec/trike/schema"
 
 policy: schema.#Policy
 policy: {
-	gateways: berlin: {address: "198.51.100.1", networks: ["10.1.0.0/16"], datapath: "%[1]s"}
-	gateways: paris: {address: "203.0.113.1", networks: ["10.2.0.0/16"], datapath: "%[1]s"}
+	gateways: berlin: {address: "198.51.100.1", networks: ["10.1.0.0/16", "2001:db8:1::/48"], datapath: "%[1]s"}
+	gateways: paris: {address: "203.0.113.1", networks: ["10.2.0.0/16", "2001:db8:2::/48"], datapath: "%[1]s"}
 	links: "berlin-paris": {
 		auth: psk: secret: "site"
 		%[3]s
@@ -199,7 +210,7 @@ func (s *site) guarded(do func()) {
 	s.must(err)
 	do()
 	c.Stop()
-	clear, err := c.Count("net 10.0.0.0/8")
+	clear, err := c.Count("net 10.0.0.0/8 or net 2001:db8:1::/48 or net 2001:db8:2::/48")
 	s.must(err)
 	esp, err := c.Count("esp or udp port 4500")
 	s.must(err)
