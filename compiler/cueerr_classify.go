@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue/token"
+
+	"github.com/trike-ipsec/trike/schema"
 )
 
 var (
@@ -79,6 +81,9 @@ func (c *cueFindings) classify(d *Diagnostic, g *group, pos *token.Pos, here mar
 			d.Message = fmt.Sprintf("there is no package %q", s[1])
 		}
 		d.Hint = "policies import trike's schema, CUE's own packages, and packages of their own module"
+		if strings.Contains(m, schema.ImportPath) {
+			d.Hint = "trike brings its own schema: take away the copy of it below cue.mod/"
+		}
 	case tagRe.MatchString(m), strings.HasPrefix(m, "invalid tag"):
 		d.Code, d.Path = CodeTag, ""
 		if s := tagRe.FindStringSubmatch(m); s != nil {

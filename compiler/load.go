@@ -54,7 +54,8 @@ func (t *tree) read(tags []string) (*loaded, []Diagnostic) {
 	return l, nil
 }
 
-// moduleInto gives a policy without a module file one, and one that does not mention the schema the dependency on it.
+// moduleInto gives the policy a module file that depends on the schema of this program and on nothing else. What the policy's own files say of
+// dependencies and of their replacements is for other programs: no module from elsewhere decides what a policy means.
 func (t *tree) moduleInto(overlay map[string]load.Source) []Diagnostic {
 	name := filepath.Join(t.root, filepath.FromSlash(moduleFile))
 	file := &modfile.File{Module: "policy.invalid@v0", Language: &modfile.Language{Version: languageVersion}}
@@ -72,14 +73,11 @@ func (t *tree) moduleInto(overlay map[string]load.Source) []Diagnostic {
 		if file.Module == schema.Module {
 			return nil
 		}
-		if _, there := file.Deps[schema.Module]; there {
-			return nil
-		}
 	}
-	if file.Deps == nil {
-		file.Deps = map[string]*modfile.Dep{}
+	if _, err := os.Lstat(filepath.Join(t.root, filepath.FromSlash(localModuleFile))); err == nil {
+		overlay[filepath.Join(t.root, filepath.FromSlash(localModuleFile))] = load.FromString(fmt.Sprintf("deps: %q: v: %q\n", schema.Module, schema.Version))
 	}
-	file.Deps[schema.Module] = &modfile.Dep{Version: schema.Version, Default: true}
+	file.Deps = map[string]*modfile.Dep{schema.Module: {Version: schema.Version, Default: true}}
 	b, err := modfile.Format(file)
 	if err != nil {
 		return []Diagnostic{{Severity: Error, Code: CodeModule, File: t.rel(name), Message: flat(err)}}

@@ -16,7 +16,10 @@ import (
 // builtin serves the schema from the program, and nothing else: compiling a policy touches no network.
 type builtin struct{}
 
-const moduleFile = "cue.mod/module.cue"
+const (
+	moduleFile      = "cue.mod/module.cue"
+	localModuleFile = "cue.mod/local-module.cue"
+)
 
 func (builtin) ModFile(_ context.Context, v module.Version) (*modfile.File, error) {
 	if v.Path() != schema.Module {

@@ -33,8 +33,14 @@ func (l *loaded) separable() bool {
 	return !s.doubt
 }
 
-// rooted tells whether a file says `policy: schema.#Policy`, so that the policy has met the schema when the package is built.
+// rooted tells whether a file says `policy: schema.#Policy`, so that the policy has met the schema when the package is built: this program's schema, and not
+// one that lies with the policy.
 func (l *loaded) rooted() bool {
+	for _, i := range l.inst.Imports {
+		if i.ImportPath == schema.ImportPath && i.Dir != builtinRoot {
+			return false
+		}
+	}
 	s := newSeparation()
 	for _, f := range l.inst.Files {
 		s.file(f)
