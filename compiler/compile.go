@@ -66,7 +66,7 @@ func Compile(ctx context.Context, o Options) (*Result, []Diagnostic) {
 	case a := <-done:
 		return a.result, a.findings
 	case <-ctx.Done():
-		return &Result{}, []Diagnostic{{Severity: Error, Code: CodeAbandoned, Message: "the compiler was stopped before it had finished: " + ctx.Err().Error(),
+		return &Result{}, []Diagnostic{{Severity: Error, Code: CodeAbandoned, Message: "the compiler was stopped before it had finished: " + context.Cause(ctx).Error(),
 			Hint: "allow more time, or make the policy's comprehensions smaller"}}
 	}
 }

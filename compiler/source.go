@@ -113,7 +113,12 @@ func (t *tree) walk() []Diagnostic {
 			add(CodeTooLarge, p, "split the file", "%d octets, at most %d are allowed", st.Size(), MaxFileSize)
 		default:
 			found = found || filepath.Dir(p) == t.dir && strings.HasSuffix(p, ".cue")
-			files, size = files+1, size+st.Size()
+			if files, size = files+1, size+st.Size(); files > MaxFiles || size > MaxTreeSize {
+				return fs.SkipAll
+			}
+			if d := t.checkDepth(p); d != nil {
+				ds = append(ds, *d)
+			}
 		}
 		return nil
 	})
@@ -121,9 +126,9 @@ func (t *tree) walk() []Diagnostic {
 	case err != nil:
 		add(CodeUnreadable, "", "", "%v", err)
 	case files > MaxFiles:
-		add(CodeTooLarge, "", "put the policy into a directory of its own", "%d policy files, at most %d are allowed", files, MaxFiles)
+		add(CodeTooLarge, "", "put the policy into a directory of its own", "more than %d policy files", MaxFiles)
 	case size > MaxTreeSize:
-		add(CodeTooLarge, "", "put the policy into a directory of its own", "%d octets of policy files, at most %d are allowed", size, MaxTreeSize)
+		add(CodeTooLarge, "", "put the policy into a directory of its own", "more than %d octets of policy files", MaxTreeSize)
 	case !found && len(ds) == 0:
 		add(CodeUnreadable, "", "begin with a file policy.cue; see examples/", "no .cue file in this directory")
 	}

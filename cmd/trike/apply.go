@@ -16,7 +16,7 @@ func applyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "apply", Usage: "put a plan, or what a policy compiles to, in force on the running gateway: all of it or nothing", ArgsUsage: "PLANFILE | POLICYDIR",
 		Flags: []cli.Flag{controlFlag(), &cli.StringFlag{Name: "gateway", Usage: "the `NAME` in the policy of the gateway that this is"},
-			tagFlag(), formatFlag(), &cli.BoolFlag{Name: "json", Usage: "what changed, for programs"}},
+			tagFlag(), formatFlag(), timeoutFlag(), &cli.BoolFlag{Name: "json", Usage: "what changed, for programs"}},
 		Action: func(c *cli.Context) error {
 			source, err := oneArgument(c, "PLANFILE or POLICYDIR")
 			if err != nil {

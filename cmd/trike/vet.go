@@ -1,15 +1,12 @@
 package main
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
+	"time"
 
 	"github.com/trike-ipsec/trike/compiler"
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -33,13 +30,17 @@ func vetCommand() *cli.Command {
 // policyFlags are what every command has that reads a policy.
 func policyFlags(more ...cli.Flag) []cli.Flag {
 	return append([]cli.Flag{
-		tagFlag(), formatFlag(),
+		tagFlag(), formatFlag(), timeoutFlag(),
 		&cli.BoolFlag{Name: "on-box", Usage: "this is the gateway: a secret that is missing or that others can read is an error, not a warning"},
 	}, more...)
 }
 
 func tagFlag() cli.Flag {
 	return &cli.StringSliceFlag{Name: "tag", Aliases: []string{"t"}, Usage: "CUE tag `NAME=VALUE` for the policy"}
+}
+
+func timeoutFlag() cli.Flag {
+	return &cli.DurationFlag{Name: "timeout", Value: 5 * time.Minute, Usage: "give the policy up after this `TIME`"}
 }
 
 func formatFlag() cli.Flag {
@@ -64,7 +65,7 @@ func compilePolicy(c *cli.Context, dir string, findingsTo io.Writer) (*compiler.
 	if err != nil {
 		return nil, err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := bounded(c.Duration("timeout"))
 	defer stop()
 	result, findings := compiler.Compile(ctx, compiler.Options{Dir: dir, Tags: c.StringSlice("tag"), OnBox: c.Bool("on-box")})
 	write(findingsTo, below(dir, findings))
