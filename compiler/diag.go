@@ -120,8 +120,22 @@ func caret(w io.Writer, line string, column int) {
 	fmt.Fprintf(w, "    | %s%s%s%s\n    | %s^\n", head, string(before), string(after), tail, strings.Repeat(" ", len([]rune(head))+len(before)))
 }
 
-// order sorts findings by place and drops those said twice.
+// longest is how many octets of a name or a value a message repeats.
+const longest = 1_000
+
+// clip shortens what a policy made too long.
+func clip(s string) string {
+	if len(s) <= longest {
+		return s
+	}
+	return strings.ToValidUTF8(s[:longest], "") + "…"
+}
+
+// order sorts findings by place, drops those said twice, and shortens what is too long to read.
 func order(ds []Diagnostic) []Diagnostic {
+	for i := range ds {
+		ds[i].Path, ds[i].Message, ds[i].Hint = clip(ds[i].Path), clip(ds[i].Message), clip(ds[i].Hint)
+	}
 	sort.SliceStable(ds, func(i, j int) bool {
 		a, b := &ds[i], &ds[j]
 		switch {

@@ -46,7 +46,10 @@ func scan(dir string) (*tree, []Diagnostic) {
 	}
 	t := &tree{dir: abs, root: abs, lines: map[string][][]byte{}}
 	for at := abs; ; at = filepath.Dir(at) {
-		if st, err := os.Stat(filepath.Join(at, moduleFile)); err == nil && st.Mode().IsRegular() {
+		if st, err := os.Stat(filepath.Join(at, moduleFile)); err == nil {
+			if !st.Mode().IsRegular() {
+				return fail(CodeModule, "remove it: a policy needs no module file", "%s is not a regular file", moduleFile)
+			}
 			t.root, t.module = at, true
 			break
 		}
@@ -87,17 +90,23 @@ func (t *tree) walk() []Diagnostic {
 				return fs.SkipDir
 			}
 			return nil
-		case !policyFile(d.Name()):
+		case d.Type()&fs.ModeSymlink == 0 && !policyFile(d.Name()):
 			return nil
 		}
 		if d.Type()&fs.ModeSymlink != 0 {
 			to, err := filepath.EvalSymlinks(p)
+			if st, e := os.Stat(p); !policyFile(d.Name()) && (e != nil || !st.IsDir()) {
+				return nil // a link to no directory, by a name that CUE does not read
+			}
 			if err != nil {
 				add(CodeUnreadable, p, "", "%v", reason(t.rel(p), err))
 				return nil
 			}
 			if to != t.root && !strings.HasPrefix(to, t.root+string(filepath.Separator)) {
 				add(CodeSymlink, p, "copy the file into the policy's directory", "a symbolic link leads out of the policy's directory")
+				return nil
+			}
+			if !policyFile(d.Name()) {
 				return nil
 			}
 		}
