@@ -9,11 +9,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // rights are what a process may still do, as /proc tells it, beside what all have: a user and a group of their own, no_new_privs, a seccomp filter, an empty root directory that
-// they cannot write to, no core dumps. Whatever is not named here it must not have; Landlock, which /proc does not show, is held to its word by the tests of
-// internal/sandbox.
+// they cannot write to, no core dumps. Whatever is not named here it must not have. What Landlock denies is tried by the tests of internal/sandbox.
 type rights struct {
 	capabilities uint64 // permitted, effective and in the bounding set
 	files        map[string]int
@@ -112,6 +113,24 @@ func TestPrivileges(t *testing.T) {
 			t.Errorf("triked: user %s, groups %q, NoNewPrivs %s, core files of %s octets", p.uid, p.groups, p.noNewPrivs, p.core)
 		}
 	})
+}
+
+// /proc does not show Landlock. Each process says what it entered, and it must not say that there is none where the kernel has it.
+func TestLandlock(t *testing.T) {
+	s := newSite(t)
+	const versionFlag = 1
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, versionFlag)
+	if errno != 0 {
+		t.Skipf("this kernel has no Landlock: %v", errno)
+	}
+	for name := range expected() {
+		want := fmt.Sprintf("landlock abi %d: no files", abi)
+		if !slices.ContainsFunc(strings.Split(s.b.Proc.Output(), "\n"), func(line string) bool {
+			return strings.Contains(line, name) && strings.Contains(line, "sandbox") && strings.Contains(line, want)
+		}) {
+			t.Errorf("%s did not say that it entered %q", name, want)
+		}
+	}
 }
 
 // process is what /proc says.
