@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/trike-ipsec/trike/internal/ikev2"
+	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/simnet"
 )
@@ -95,6 +96,26 @@ func TestUpWhileGoingDown(t *testing.T) {
 		}
 		w.mustPing()
 	})
+}
+
+// A pair ends by its age while its rekey waits for an xfrmproc that is gone, and both sides ask for another: one pair is what is left.
+func TestRekeyTooLate(t *testing.T) {
+	short := func(p *plan.Plan) {
+		c := &p.Connections[0].Children[0]
+		c.Initiate, c.Lifetime = plan.InitiateStart, plan.Lifetime{Rekey: 30, Hard: 45, Jitter: 10}
+	}
+	for seed := range uint64(30) {
+		seeded(t, seed, short, func(w *world) {
+			sleep(5 * time.Second)
+			w.one()
+			w.a.kill(msg.XFRMProc)
+			sleep(42*time.Second + time.Duration(seed)*500*time.Millisecond)
+			w.a.restart(msg.XFRMProc)
+			sleep(3 * time.Minute)
+			w.until(10*time.Second, "one tunnel", func() bool { _, _, wrong := w.look(); return wrong == "" })
+			w.mustPing()
+		})
+	}
 }
 
 // nothing fails unless neither gateway has or carries anything.

@@ -209,11 +209,18 @@ func (e *Engine) adoptChild(sa *ikeSA, ch *childSA) {
 	}
 	e.log(status.Event{Level: "info", Event: event, Connection: sa.conn.cfg.Name, Child: ch.cfg.Name, Peer: sa.remote.String(),
 		Text: fmt.Sprintf("child SA %08x/%08x %s %v to %v", ch.spiIn, ch.spiOut, text, describeTS(ch.local), describeTS(ch.remote))})
-	if ch.old == nil {
+	if ch.old == nil || e.late(ch) {
 		e.dropTwin(sa, ch)
 		e.childUp(sa.conn, ch.cfg.Name)
 	}
 	sa.conn.problem = nil
+}
+
+// late: the pair that this one was to replace has gone before, by its age or otherwise, so that the other end or we may have asked for a new one meanwhile. When both ends rekeyed,
+// afterRekey decides.
+func (e *Engine) late(ch *childSA) bool {
+	gone := ch.old.state == childDeleting || e.childIn(ch.old.spiIn) != ch.old
+	return gone && (!ch.ours || ch.old.peerLowest == nil)
 }
 
 // dropTwin ends one of two pairs for the same traffic that both ends asked for at once, by the rule for simultaneous rekeys: who made the one with the
@@ -230,7 +237,7 @@ func (e *Engine) dropTwin(sa *ikeSA, ch *childSA) {
 		}
 		if loser.ours {
 			e.after(time.Second, func() {
-				if !loser.sa.closed {
+				if e.childIn(loser.spiIn) == loser {
 					e.deleteChild(loser)
 				}
 			})
