@@ -203,6 +203,25 @@ func TestNoCommonProposal(t *testing.T) {
 	wants(t, out, "NO_PROPOSAL_CHOSEN", "ML_KEM_768", "policy.cue:")
 }
 
+// TestNoCommonSelectors: both sides' selectors stand in the status and in the error, with the policy line to change; the IKE SA stays.
+func TestNoCommonSelectors(t *testing.T) {
+	lab := newLab(t, false)
+	const theirs = "10.99.0.0/16"
+	conf := strings.Replace(lab.swanctl(defaultIKE, espHere(defaultESP), "", "", psk), "local_ts = "+lab.netR, "local_ts = "+theirs, 1)
+	peer := startStrongSwan(t, lab.right, !inKernel(), "", conf)
+	us := lab.trike(`		initiate: "never"`)
+	if out, err := peer.swanctl("--initiate", "--child", "net", "--timeout", "10"); err == nil {
+		t.Fatalf("strongSwan came up: %s", out)
+	}
+	wants(t, us.must("status"), "TS_UNACCEPTABLE", theirs, lab.netR, "policy.cue:")
+	us.settled(1, 0)
+	out, err := us.Ask("up", "peer")
+	if err == nil {
+		t.Fatalf("up succeeded: %s", out)
+	}
+	wants(t, out, "TS_UNACCEPTABLE", lab.netR, "policy.cue:")
+}
+
 // TestFragmentation forces IKE fragmentation (RFC 7383): ML-KEM-1024 does not fit into small datagrams.
 func TestFragmentation(t *testing.T) {
 	for _, initiator := range []string{"trike", "strongSwan"} {
