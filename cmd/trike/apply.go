@@ -15,8 +15,9 @@ import (
 func applyCommand() *cli.Command {
 	return &cli.Command{
 		Name: "apply", Usage: "put a plan, or what a policy compiles to, in force on the running gateway: all of it or nothing", ArgsUsage: "PLANFILE | POLICYDIR",
-		Flags: []cli.Flag{controlFlag(), &cli.StringFlag{Name: "gateway", Usage: "the `NAME` in the policy of the gateway that this is"},
-			tagFlag(), formatFlag(), timeoutFlag(), &cli.BoolFlag{Name: "json", Usage: "what changed, for programs"}},
+		Flags: []cli.Flag{controlFlag(), &cli.StringFlag{Name: "gateway", Usage: "the `NAME` in the policy of the gateway that this is (default: that of the plan in force)"},
+			tagFlag(), formatFlag(), timeoutFlag(), &cli.BoolFlag{Name: "rename", Usage: "take a plan of another gateway's name: this machine becomes that one"},
+			&cli.BoolFlag{Name: "json", Usage: "what changed, for programs"}},
 		Action: func(c *cli.Context) error {
 			source, err := oneArgument(c, "PLANFILE or POLICYDIR")
 			if err != nil {
@@ -26,7 +27,7 @@ func applyCommand() *cli.Command {
 			if err != nil {
 				return err
 			}
-			r, err := askWith(c, control.Request{Verb: control.Apply}, body)
+			r, err := askWith(c, control.Request{Verb: control.Apply, Rename: c.Bool("rename")}, body)
 			if err != nil {
 				return failed(err)
 			}
@@ -49,10 +50,18 @@ func planOf(c *cli.Context, source string) ([]byte, error) {
 		return nil, cli.Exit("trike: "+err.Error(), 2)
 	}
 	if info.IsDir() {
-		if c.String("gateway") == "" {
-			return nil, cli.Exit("trike: a policy may have several gateways: say which one this is with --gateway", 2)
+		name := c.String("gateway")
+		if name == "" {
+			r, err := ask(c, control.Request{Verb: control.Status})
+			if err != nil {
+				return nil, failed(err)
+			}
+			if r.Status == nil || r.Status.Gateway == "" {
+				return nil, cli.Exit("trike: no plan is in force that says which gateway this is: name it with --gateway", 2)
+			}
+			name = r.Status.Gateway
 		}
-		return compileFor(c, source, c.String("gateway"))
+		return compileFor(c, source, name)
 	}
 	if filepath.Ext(source) == ".cue" {
 		return nil, cli.Exit(fmt.Sprintf("trike: %s is one file of a policy: name its directory", source), 2)

@@ -47,6 +47,7 @@ type Request struct {
 	Wait       bool   `json:"wait,omitempty"`   // answer at the end, not at the beginning
 	Follow     bool   `json:"follow,omitempty"` // log: go on
 	Size       int    `json:"size,omitempty"`   // apply: octets of the plan that follow the line
+	Rename     bool   `json:"rename,omitempty"` // apply: the plan may be of a gateway of another name than the one in force
 }
 
 // Reply is one line of an answer.

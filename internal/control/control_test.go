@@ -38,7 +38,7 @@ func (g *gateway) Do(ctx context.Context, q Request) error {
 	}
 	return nil
 }
-func (g *gateway) Apply(_ context.Context, plan []byte) (Applied, error) {
+func (g *gateway) Apply(_ context.Context, plan []byte, _ bool) (Applied, error) {
 	g.plan = plan
 	return Applied{Serial: 2, Changes: []Change{{Kind: "added", Object: "connection", Name: "office"}}}, nil
 }

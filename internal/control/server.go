@@ -22,7 +22,7 @@ type Handler interface {
 	// Do carries out up, down and rekey.
 	Do(ctx context.Context, q Request) error
 	// Apply puts a plan in force, or changes nothing.
-	Apply(ctx context.Context, plan []byte) (Applied, error)
+	Apply(ctx context.Context, plan []byte, rename bool) (Applied, error)
 	// Log calls send for the events that are kept, oldest first, and with follow for every new one until ctx ends or send fails.
 	Log(ctx context.Context, follow bool, send func(status.Event) error) error
 }
@@ -128,7 +128,7 @@ func answer(ctx context.Context, h Handler, q Request, body []byte, w *replies) 
 		}
 	case Apply:
 		var a Applied
-		if a, err = h.Apply(ctx, body); err == nil {
+		if a, err = h.Apply(ctx, body, q.Rename); err == nil {
 			last.Applied = &a
 		}
 	case Log:

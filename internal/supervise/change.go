@@ -43,6 +43,8 @@ type applyRequest struct {
 	v *version
 	// lenient takes a plan some of whose secrets cannot be had: at start, what can work should.
 	lenient bool
+	// rename takes a plan of another gateway than the one in force. Without it, a plan that went to the wrong machine is refused.
+	rename bool
 	// seed is the hash of the plan in Config.Plan's file, where that was read for it. nil leaves it as it was.
 	seed  *string
 	reply chan applyReply // has room for one
@@ -88,6 +90,10 @@ func (s *supervisor) apply(r *applyRequest) {
 		return
 	case s.change != nil:
 		s.waiting = append(s.waiting, r)
+		return
+	case s.current != nil && !r.rename && r.v.plan.Gateway != s.current.plan.Gateway:
+		r.answer(applied{}, fmt.Errorf("the plan is for gateway %s and this is gateway %s: apply the plan of this one, or say --rename if this machine is to be %[1]s from now on",
+			r.v.plan.Gateway, s.current.plan.Gateway))
 		return
 	case r.v.same(s.current):
 		r.answer(applied{serial: s.current.serial, same: true}, nil)

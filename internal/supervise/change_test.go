@@ -212,7 +212,7 @@ func TestAppliesWait(t *testing.T) {
 		defer w.stop()
 		var answers []chan applyReply
 		for i := range maxWaiting + 3 {
-			r := &applyRequest{v: planOf(t, named(string(rune('a'+i)))), reply: make(chan applyReply, 1)}
+			r := &applyRequest{v: planOf(t, named(string(rune('a'+i)))), rename: true, reply: make(chan applyReply, 1)}
 			w.s.post(r)
 			answers = append(answers, r.reply)
 		}
@@ -240,6 +240,20 @@ func TestDatapathStays(t *testing.T) {
 			t.Error(err)
 		}
 		w.mustApply(planOf(t, func(p *plan.Plan) { p.Datapath = plan.DatapathAuto }))
+	})
+}
+
+// A plan that went to the wrong machine is refused, unless the operator means it.
+func TestPlanOfAnotherGateway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := begin(t, newFakeHost())
+		defer w.stop()
+		w.mustApply(planOf(t, named("one")))
+		_, err := w.s.applyAndWait(t.Context(), &applyRequest{v: planOf(t, named("two")), reply: make(chan applyReply, 1)})
+		if err == nil || !strings.Contains(err.Error(), "for gateway two and this is gateway one") {
+			t.Error(err)
+		}
+		w.all(1)
 	})
 }
 

@@ -332,7 +332,7 @@ func begin(t *testing.T, h *fakeHost) *world {
 // apply applies a plan and waits.
 func (w *world) apply(v *version) (applied, error) {
 	w.t.Helper()
-	a, err := w.s.applyAndWait(w.t.Context(), &applyRequest{v: v, reply: make(chan applyReply, 1)})
+	a, err := w.s.applyAndWait(w.t.Context(), &applyRequest{v: v, rename: true, reply: make(chan applyReply, 1)})
 	synctest.Wait()
 	return a, err
 }

@@ -114,7 +114,7 @@ func (s *supervisor) boot(ctx context.Context) error {
 
 // put applies a plan at start.
 func (s *supervisor) put(ctx context.Context, v *version, seed string) error {
-	_, err := s.applyAndWait(ctx, &applyRequest{v: v, lenient: true, seed: &seed, reply: make(chan applyReply, 1)})
+	_, err := s.applyAndWait(ctx, &applyRequest{v: v, lenient: true, rename: true, seed: &seed, reply: make(chan applyReply, 1)})
 	return err
 }
 
@@ -162,12 +162,12 @@ func (g gateway) Do(ctx context.Context, q control.Request) error {
 }
 
 // Apply puts a plan in force, or changes nothing. An apply that has begun goes on when the operator goes away.
-func (g gateway) Apply(_ context.Context, b []byte) (control.Applied, error) {
+func (g gateway) Apply(_ context.Context, b []byte, rename bool) (control.Applied, error) {
 	v, err := newVersion(b, "")
 	if err != nil {
 		return control.Applied{}, fmt.Errorf("%w. Nothing was changed", err)
 	}
-	a, err := g.s.applyAndWait(context.Background(), &applyRequest{v: v, reply: make(chan applyReply, 1)})
+	a, err := g.s.applyAndWait(context.Background(), &applyRequest{v: v, rename: rename, reply: make(chan applyReply, 1)})
 	if err != nil {
 		return control.Applied{}, fmt.Errorf("%w. Nothing was changed: the plan before stays in force", err)
 	}

@@ -11,7 +11,7 @@ import (
 
 // apply applies the policy on berlin.
 func (s *site) apply(what string) (string, error) {
-	return s.b.Ask("apply", "--gateway", "berlin", what)
+	return s.b.Ask("apply", what)
 }
 
 // unmoved fails if do changes an SA of the tunnel or costs it a packet.
@@ -35,7 +35,8 @@ func TestBadChange(t *testing.T) {
 		"one bad connection among good ones": {s.withMore(`links: "berlin-rome": auth: psk: secret: "site"`), "rome"},
 		"one secret that is not there": {s.withMore(`secrets: other: file: "/nonexistent/other.psk"
 	connections: other: {gateway: "berlin", peer: {address: "198.51.100.77", networks: ["10.77.0.0/16"]}, auth: psk: secret: "other"}`), "/nonexistent/other.psk"},
-		"another datapath": {strings.NewReplacer(`"userspace"`, `"kernel"`, `"kernel"`, `"userspace"`).Replace(good), "restart triked"},
+		"another gateway's": {strings.Replace(good, "gateways: berlin", "gateways: rome", 1), "rome"},
+		"another datapath":  {strings.NewReplacer(`"userspace"`, `"kernel"`, `"kernel"`, `"userspace"`).Replace(good), "restart triked"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s.t = t
