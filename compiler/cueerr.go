@@ -311,9 +311,8 @@ func (l *loaded) put(d *Diagnostic, p token.Pos) {
 		return
 	}
 	d.Line, d.Column = p.Line(), p.Column()
-	if d.Source = l.tree.line(d.File, d.Line); d.Source != "" {
-		d.Column = min(d.Column, len(d.Source)+1) // the end of a file is said to be behind its last line's end
-	}
+	d.Source = l.tree.line(d.File, d.Line)
+	d.Column = min(d.Column, len(d.Source)+1) // the end of a file is said to be behind its last line's end
 }
 
 func (l *loaded) place(p token.Pos, message string) Place {
