@@ -38,7 +38,7 @@ func FuzzCompile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > 4096 || costly.MatchString(text) {
-			t.Skip()
+			return
 		}
 		dir := t.TempDir()
 		write(t, filepath.Join(dir, "policy.cue"), []byte(text))

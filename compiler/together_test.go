@@ -123,7 +123,7 @@ func TestApartIsTogetherForAnything(t *testing.T) {
 	const seed = 2026
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, seed))
-	rounds := 12
+	rounds := 8
 	if testing.Short() {
 		rounds = 5
 	}
