@@ -11,12 +11,12 @@ import (
 	"github.com/trike-ipsec/trike/compiler"
 )
 
-// shapes are the two ways in which large policies are written: connection by connection, and by a template over a list of sites.
+// shapes are the ways in which large policies are written: connection by connection, by a template over a list of sites, and looking at themselves.
 var shapes = [...]struct {
 	name  string
 	files func(n int) map[string]string
 }{
-	{"Written", writtenOut}, {"Template", fromTemplate},
+	{"Written", writtenOut}, {"Template", fromTemplate}, {"Referring", referring},
 }
 
 const benchHead = `package fleet
@@ -65,6 +65,13 @@ for name, site in _sites {
 	}
 }
 `}
+}
+
+// referring looks at the policy from within itself, so that its parts cannot be held against the schema one by one.
+func referring(n int) map[string]string {
+	files := writtenOut(n)
+	files["policy.cue"] += "\n_count: len(policy.connections)\n"
+	return files
 }
 
 // BenchmarkCompile compiles a hub with so many connections. Beside time and allocations it reports the heap at its highest, sampled, in MB.

@@ -29,6 +29,9 @@ func (l *loaded) evaluate(ctx context.Context, together bool) (*evaluated, []Dia
 	return l.evaluateTogether()
 }
 
+// largePolicy is how many paths a policy may write out for its mistakes to be looked for a second time, which takes many times longer than the first.
+const largePolicy = 20_000
+
 func (l *loaded) evaluateTogether() (*evaluated, []Diagnostic) {
 	ctx := newContext()
 	whole := ctx.BuildInstance(l.inst)
@@ -45,11 +48,11 @@ func (l *loaded) evaluateTogether() (*evaluated, []Diagnostic) {
 			Hint: "begin with `policy: schema.#Policy` and say the rest below `policy`"}}
 	}
 	// Err is the first error alone; Validate finds all. A policy may have left the schema out, or embedded it, which opens it: then it is put to it here,
-	// and also when something is wrong, for that finds more.
+	// and also when something is wrong with a policy that is not large, for that finds more.
 	errs := []error{whole.Validate(cue.All())}
 	both := policy
 	if policy.Exists() {
-		if errs = append(errs, policy.Validate(cue.All(), cue.Concrete(true))); !l.rooted() || errs[0] != nil || errs[1] != nil {
+		if errs = append(errs, policy.Validate(cue.All(), cue.Concrete(true))); !l.rooted() || (errs[0] != nil || errs[1] != nil) && len(l.index.at) < largePolicy {
 			both = def.Unify(policy)
 			errs = append(errs, both.Validate(cue.All(), cue.Concrete(true)))
 		}
