@@ -13,6 +13,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netlink/nl"
+	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
 
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -307,13 +308,37 @@ type policyKey struct {
 	selector [selectorSize]byte
 }
 
+// verdict is what a policy of ours says.
+type verdict struct {
+	priority uint32
+	block    bool
+}
+
+// xfrmSocket is one socket for many requests: a plan may need tens of thousands.
+func xfrmSocket() (map[int]*nl.SocketHandle, error) {
+	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), unix.NETLINK_XFRM)
+	if err != nil {
+		return nil, fmt.Errorf("open XFRM netlink: %w", err)
+	}
+	return map[int]*nl.SocketHandle{unix.NETLINK_XFRM: {Socket: s}}, nil
+}
+
 // setPolicies brings our XFRM policies to want: all of them first, and unless addOnly what is ours and not wanted goes.
 func (g *guard) setPolicies(h *netlink.Handle, want []policy, addOnly bool) error {
 	device := 0
 	if link, err := h.LinkByName(tunName); err == nil {
 		device = link.Attrs().Index
 	}
-	standing, next, err := ourPolicies()
+	sockets, err := xfrmSocket()
+	if errors.Is(err, unix.EPROTONOSUPPORT) {
+		g.noXFRM = true
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer sockets[unix.NETLINK_XFRM].Close()
+	standing, next, err := ourPolicies(sockets)
 	if errors.Is(err, unix.EPROTONOSUPPORT) {
 		g.noXFRM = true
 		return nil
@@ -337,11 +362,11 @@ func (g *guard) setPolicies(h *netlink.Handle, want []policy, addOnly bool) erro
 	for _, device := range []bool{true, false} {
 		for _, k := range keys {
 			p := wanted[k]
-			if p.device != device {
+			if have, ok := standing[k]; p.device != device || ok && have == (verdict{p.priority, p.block}) {
 				continue
 			}
 			next += 8
-			if err := upsert(k, p, next); err != nil {
+			if err := upsert(sockets, k, p, next); err != nil {
 				return fmt.Errorf("XFRM policy from %v to %v: %w", p.src, p.dst, err)
 			}
 		}
@@ -352,7 +377,7 @@ func (g *guard) setPolicies(h *netlink.Handle, want []policy, addOnly bool) erro
 	var failed error
 	for k := range standing {
 		if _, ok := wanted[k]; !ok {
-			if err := remove(k); err != nil && !errors.Is(err, unix.ENOENT) {
+			if err := remove(sockets, k); err != nil && !errors.Is(err, unix.ENOENT) {
 				failed = errors.Join(failed, fmt.Errorf("remove an XFRM policy: %w", err))
 			}
 		}
@@ -390,7 +415,7 @@ type raw []byte
 func (r raw) Len() int          { return len(r) }
 func (r raw) Serialize() []byte { return r }
 
-func upsert(k policyKey, p policy, index uint32) error {
+func upsert(sockets map[int]*nl.SocketHandle, k policyKey, p policy, index uint32) error {
 	b := make(raw, sizePolicy)
 	copy(b, k.selector[:])
 	for i := range 4 { // no limits
@@ -403,36 +428,39 @@ func upsert(k policyKey, p policy, index uint32) error {
 		b[161] = 1
 	}
 	req := nl.NewNetlinkRequest(nl.XFRM_MSG_UPDPOLICY, unix.NLM_F_ACK)
+	req.Sockets = sockets
 	req.AddData(b)
 	_, err := req.Execute(unix.NETLINK_XFRM, 0)
 	return err
 }
 
-func remove(k policyKey) error {
+func remove(sockets map[int]*nl.SocketHandle, k policyKey) error {
 	b := make(raw, 64) // struct xfrm_userpolicy_id
 	copy(b, k.selector[:])
 	b[60] = k.dir
 	req := nl.NewNetlinkRequest(nl.XFRM_MSG_DELPOLICY, unix.NLM_F_ACK)
+	req.Sockets = sockets
 	req.AddData(b)
 	_, err := req.Execute(unix.NETLINK_XFRM, 0)
 	return err
 }
 
 // ourPolicies lists our XFRM policies. next is the highest index in use.
-func ourPolicies() (standing map[policyKey]bool, next uint32, err error) {
+func ourPolicies(sockets map[int]*nl.SocketHandle) (standing map[policyKey]verdict, next uint32, err error) {
 	req := nl.NewNetlinkRequest(nl.XFRM_MSG_GETPOLICY, unix.NLM_F_DUMP)
+	req.Sockets = sockets
 	req.AddData(make(raw, 64))
 	msgs, err := req.Execute(unix.NETLINK_XFRM, nl.XFRM_MSG_NEWPOLICY)
 	if err != nil {
 		return nil, 0, fmt.Errorf("list XFRM policies: %w", err)
 	}
-	standing, next = map[policyKey]bool{}, indexOurs
+	standing, next = map[policyKey]verdict{}, indexOurs
 	for _, m := range msgs {
 		if len(m) < sizePolicy {
 			continue
 		}
 		if index := binary.NativeEndian.Uint32(m[156:]); index&indexMask == indexOurs && index&7 <= dirFwd {
-			standing[policyKey{m[160], [selectorSize]byte(m[:selectorSize])}] = true
+			standing[policyKey{m[160], [selectorSize]byte(m[:selectorSize])}] = verdict{binary.NativeEndian.Uint32(m[152:]), m[161] == 1}
 			next = max(next, index&^7)
 		}
 	}
