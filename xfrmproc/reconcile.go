@@ -79,15 +79,42 @@ func (p *process) removeUnfit() {
 	}
 }
 
-// removeOrphans removes the pairs that an earlier engine left of a child that has just got a new one: until now they carried the traffic.
+// orphanLife is how long an orphan still receives when its successor stands: until the peer, too, has the new pair and sends on it.
+const orphanLife = 5 * time.Second
+
+// removeOrphans sees to it that the pairs go that an earlier engine left of a child that has just got a new one: until now they carried the traffic.
 func (p *process) removeOrphans(spi uint32) {
 	sa := p.state.SA(spi)
 	conn, _ := guard.Find(&p.view, sa.Connection, sa.Child)
 	// A peer may come back from another address. Only with unique "never" may there be two of one identity.
 	shared := conn != nil && !conn.Remote.Address.IsValid() && conn.Unique == plan.UniqueNever
 	for _, orphan := range p.state.Orphans(spi, shared) {
-		p.log("info", "removed", sa.Connection, sa.Child, fmt.Sprintf("the SA with SPI %08x, left by an earlier ikeproc, is replaced by %08x", orphan, spi))
-		p.remove(orphan)
+		if _, ok := p.orphans[orphan]; ok {
+			continue
+		}
+		p.log("info", "replaced", sa.Connection, sa.Child, fmt.Sprintf("the SA with SPI %08x, left by an earlier ikeproc, is replaced by %08x, and goes in %v", orphan, spi, orphanLife))
+		p.orphans[orphan] = time.Now().Add(orphanLife)
+	}
+	p.endOrphans()
+}
+
+// endOrphans removes the orphans whose time has come, and sets the alarm for the next.
+func (p *process) endOrphans() {
+	p.orphanAlarm = nil
+	next := orphanLife
+	for spi, until := range p.orphans {
+		sa := p.state.SA(spi)
+		if left := time.Until(until); sa != nil && left > 0 {
+			next = min(next, left)
+			continue
+		}
+		delete(p.orphans, spi)
+		if sa != nil && !sa.Known { // nobody has asked for it meanwhile
+			p.remove(spi)
+		}
+	}
+	if len(p.orphans) > 0 {
+		p.orphanAlarm = time.After(next)
 	}
 }
 

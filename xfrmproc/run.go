@@ -37,11 +37,14 @@ type process struct {
 	grantKey secret.Bytes
 	next     *prepared // between Prepare and Commit or Abort
 
-	state   *guard.State
-	stale   bool             // what the last Commit dropped still stands
-	retry   <-chan time.Time // set while the datapath has not taken all policies
-	refused uint64
-	done    bool
+	state *guard.State
+	stale bool             // what the last Commit dropped still stands
+	retry <-chan time.Time // set while the datapath has not taken all policies
+	// orphans are pairs that have a successor, and when they go.
+	orphans     map[uint32]time.Time
+	orphanAlarm <-chan time.Time
+	refused     uint64
+	done        bool
 }
 
 // Run serves triked and ikeproc until triked says Shutdown, its link ends, or ctx does. After a Shutdown, and when ctx ends, the error is nil.
@@ -50,7 +53,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.validate(); err != nil {
 		return err
 	}
-	p := &process{cfg: cfg, state: guard.NewState()}
+	p := &process{cfg: cfg, state: guard.NewState(), orphans: map[uint32]time.Time{}}
 	defer p.close()
 	p.control, p.triked = ipc.Read(0, cfg.Control.ReceiveFiles), ipc.Write(cfg.Control.Send, cfg.Control.Close)
 	if err := p.triked.Say(&msg.Hello{Process: string(msg.XFRMProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
@@ -94,6 +97,8 @@ func (p *process) step(ctx context.Context) error {
 	case <-p.retry:
 		p.retry = nil
 		p.applyPolicies(!p.stale)
+	case <-p.orphanAlarm:
+		p.endOrphans()
 	}
 	return nil
 }

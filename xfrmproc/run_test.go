@@ -176,6 +176,11 @@ func TestRun(t *testing.T) {
 		}
 		fresh := g.mustInstall("net")
 		synctest.Wait()
+		if _, ok := g.f.pairs[orphan]; !ok {
+			t.Fatal("the orphan does not receive any more, and the peer may not know its successor yet")
+		}
+		time.Sleep(2 * orphanLife)
+		synctest.Wait()
 		if _, ok := g.f.pairs[orphan]; ok || len(g.f.pairs) != 2 {
 			t.Fatalf("pairs %v", g.f.pairs)
 		}

@@ -233,6 +233,8 @@ func TestGatewayComesBack(t *testing.T) {
 			t.Fatal(why)
 		}
 		sleep(time.Second)
+		w.mustPing()
+		sleep(3 * time.Second) // a's old pair still receives for a while: b's datapath might have lived
 		w.one()
 		w.mustPing()
 	})

@@ -64,6 +64,7 @@ type childNegotiation struct {
 	local, remote []msg.TS
 	transport     bool
 	old           *childSA
+	relieves      bool // it is sent on a little later than it stands: the peer still receives on what it takes the place of
 	done          bool
 }
 

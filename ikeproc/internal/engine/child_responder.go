@@ -68,6 +68,7 @@ func (e *Engine) childRequest(sa *ikeSA, n *childNegotiation, ps []wire.Payload,
 		refuse(t, p)
 		return
 	}
+	n.relieves = n.old == nil && sa.relieves(n.cfg.Name, inAuth && wire.FindNotify(ps, ikev2.INITIAL_CONTACT) != nil)
 	pfs := n.chosen.hasKE && n.chosen.ke != ikev2.KE_NONE
 	if pfs && (ke == nil || ke.Method != n.chosen.ke) {
 		e.releaseChild(n)
@@ -177,13 +178,16 @@ func (e *Engine) childRespond(sa *ikeSA, n *childNegotiation, inAuth bool, ke []
 	out = append(append(out, ke...), toWire(false, n.remote), toWire(true, n.local))
 	install := func(then func(problem string)) {
 		// The rekey's responder does not send on the new pair before its peer can receive there.
-		e.install(sa, n, n.old != nil, func(ch *childSA, problem string) {
+		e.install(sa, n, n.old != nil || n.relieves, func(ch *childSA, problem string) {
 			if problem == "" {
 				ch.madeOn, ch.seenFrom = sa, sa.nextIn+2
 			}
 			if problem == "" && n.old != nil {
 				n.old.theirs = ch
 				e.activateSoon(ch)
+			}
+			if problem == "" && n.relieves {
+				e.relieve(ch)
 			}
 			then(problem)
 		})

@@ -23,8 +23,9 @@ type conn struct {
 	again    map[string]*timer // children to ask for again
 	failures int
 	revived  map[string]bool // children to bring back, however many tries it takes
-	held     bool            // the operator took it down: it does not start by itself
-	noAuth   string          // why authproc cannot authenticate it, if it cannot
+	parting  []parting
+	held     bool   // the operator took it down: it does not start by itself
+	noAuth   string // why authproc cannot authenticate it, if it cannot
 }
 
 // trigger is the packet that wants a child: the first selectors of the request (RFC 7296 section 2.9).

@@ -137,6 +137,9 @@ func (e *Engine) initialContact(sa *ikeSA) {
 			o.doubted = true
 			e.probe(o)
 		default:
+			if o.remote.Addr() == sa.remote.Addr() {
+				e.part(o)
+			}
 			e.forgotten(o)
 		}
 	}
@@ -164,6 +167,9 @@ func (e *Engine) denied(sa *ikeSA, h wire.Header, d Datagram) {
 		return
 	}
 	c := sa.conn
+	if sa.state == stateUp {
+		e.part(sa)
+	}
 	e.forgotten(sa)
 	e.lost(c)
 }

@@ -162,9 +162,25 @@ func TestInitialContact(t *testing.T) {
 	p.spiI, p.ni = 0x4444, detBytes(32, 0x67)
 	p.accept(p.offer())
 	p.ask(ikev2.IKE_AUTH, p.authRequest("a shared secret", wire.NotifyStatus(ikev2.INITIAL_CONTACT, nil))...)
+	sending := func() (n int) {
+		for _, q := range p.n.path.pairs {
+			if q.active > 1 {
+				n++
+			}
+		}
+		return n
+	}
 	p.w.run(100 * time.Millisecond)
-	if p.sas() != 1 || len(p.n.path.pairs) != 1 {
-		t.Errorf("%d IKE SAs, %d pairs after INITIAL_CONTACT", p.sas(), len(p.n.path.pairs))
+	if p.sas() != 1 || len(p.n.path.pairs) != 2 || sending() != 0 {
+		t.Errorf("%d IKE SAs, %d pairs right after INITIAL_CONTACT, %d new ones that send: the peer may still use the old one", p.sas(), len(p.n.path.pairs), sending())
+	}
+	p.w.run(2 * time.Second)
+	if sending() != 1 {
+		t.Error("the new pair does not send")
+	}
+	p.w.run(2 * time.Second)
+	if len(p.n.path.pairs) != 1 || sending() != 1 {
+		t.Errorf("%d pairs a while after INITIAL_CONTACT", len(p.n.path.pairs))
 	}
 	p.silence("a Delete on the old SA")
 	_ = old
