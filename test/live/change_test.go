@@ -3,15 +3,30 @@ package live
 import (
 	"bytes"
 	"os"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/trike-ipsec/trike/internal/status"
 	"github.com/trike-ipsec/trike/test/bed"
 )
 
 // apply applies the policy on berlin.
 func (s *site) apply(what string) (string, error) {
 	return s.b.Ask("apply", what)
+}
+
+// applyBoth applies the policy on both gateways, and waits until the tunnel has so many pairs of SAs on both.
+func (s *site) applyBoth(pairs int) {
+	s.t.Helper()
+	for _, g := range []*bed.Trike{s.b, s.p} {
+		s.ask(g, "apply", s.path("policy"))
+	}
+	for _, g := range []*bed.Trike{s.b, s.p} {
+		_, err := g.Settled(30*time.Second, "berlin-paris", 1, pairs)
+		s.must(err)
+	}
 }
 
 // unmoved fails if do changes an SA of the tunnel or costs it a packet.
@@ -91,5 +106,28 @@ func TestGoodChange(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// A child comes to a link that carries traffic, and goes again: the child beside it and the IKE SA stay, and not one packet is lost.
+func TestAnotherChild(t *testing.T) {
+	s := newSite(t)
+	before := s.settled()
+	ike, net := bed.SPIs(before)
+	s.write(s.policy(`children: {lab: {local: ["10.91.0.0/16"], remote: ["10.92.0.0/16"]}, net: {}}`))
+	s.unharmed(2, func() { s.applyBoth(2) })
+	with, err := s.b.Connection("berlin-paris")
+	s.must(err)
+	if !slices.ContainsFunc(with.Children, func(c status.Child) bool { return c.Name == "lab" && len(c.SAs) == 1 }) {
+		t.Errorf("the child lab is not up: %+v", with.Children)
+	}
+	with.Children = slices.DeleteFunc(with.Children, func(c status.Child) bool { return c.Name == "lab" })
+	if ike2, net2 := bed.SPIs(with); ike2 != ike || net2 != net {
+		t.Errorf("with another child beside it the SAs went from %s/%s to %s/%s", ike, net, ike2, net2)
+	}
+	s.write(s.policy(""))
+	s.unharmed(2, func() { s.applyBoth(1) })
+	if ike2, net2 := bed.SPIs(s.settled()); ike2 != ike || net2 != net {
+		t.Errorf("without it the SAs went from %s/%s to %s/%s", ike, net, ike2, net2)
 	}
 }

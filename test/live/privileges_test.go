@@ -95,6 +95,9 @@ func TestPrivileges(t *testing.T) {
 			if p.core != "0 0" {
 				t.Errorf("%s: core files of %s octets", name, p.core)
 			}
+			if !p.closed {
+				t.Errorf("%s: its memory is open to others of its user: it is dumpable", name)
+			}
 			if p.root == "/" || p.cwd != p.root || p.inRoot != 0 || p.rootMode&0o222 != 0 {
 				t.Errorf("%s: root directory %s (%v) with %d entries, working directory %s", name, p.root, p.rootMode, p.inRoot, p.cwd)
 			}
@@ -139,6 +142,7 @@ type process struct {
 	capabilities        map[string]uint64
 	noNewPrivs, seccomp string
 	core                string // soft and hard limit in octets
+	closed              bool   // root owns its files in /proc and not its user: it is not dumpable, and nobody else may trace it
 	root, cwd           string
 	rootMode            os.FileMode
 	inRoot              int // entries of the root directory
@@ -186,6 +190,11 @@ func lookAt(t *testing.T, pid, triked int) process {
 	if m := regexp.MustCompile(`Max core file size\s+(\S+)\s+(\S+)`).FindStringSubmatch(read("limits")); m != nil {
 		p.core = m[1] + " " + m[2]
 	}
+	var memory unix.Stat_t
+	if err := unix.Stat(fmt.Sprintf("/proc/%d/maps", pid), &memory); err != nil {
+		t.Fatal(err)
+	}
+	p.closed = memory.Uid == 0
 	if info, err := os.Stat(fmt.Sprintf("/proc/%d/root", pid)); err == nil {
 		p.rootMode = info.Mode().Perm()
 	}
