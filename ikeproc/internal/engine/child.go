@@ -287,13 +287,17 @@ func (e *Engine) dropChildren(sa *ikeSA) {
 }
 
 // activate begins to send on a pair that waited for its predecessor to go.
-func (e *Engine) activate(ch *childSA) {
+func (e *Engine) activate(ch *childSA) { e.activateThen(ch, func() {}) }
+
+// activateThen does, and calls then when the datapath sends on it, or will not.
+func (e *Engine) activateThen(ch *childSA, then func()) {
 	if !ch.later {
+		then()
 		return
 	}
 	ch.later = false
 	m := &msg.UpdateChild{SPIIn: ch.spiIn, Activate: true}
-	e.askXFRM(ch.sa, m, &m.Req, func(msg.Message) {})
+	e.askXFRM(ch.sa, m, &m.Req, func(msg.Message) { then() })
 }
 
 // activateSoon begins to send in a while even if the predecessor's Delete never comes.

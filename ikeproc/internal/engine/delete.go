@@ -101,10 +101,17 @@ func (e *Engine) abandon(n *childNegotiation) *childNegotiation {
 	return nil
 }
 
-// infoRequest answers INFORMATIONAL: Deletes, errors, or nothing at all, which is a liveness check (RFC 7296 section 1.4).
+// infoRequest answers INFORMATIONAL: Deletes, errors, or nothing at all, which is a liveness check (RFC 7296 section 1.4). The answer to the Delete of a pair that was rekeyed
+// waits until we send on its successor: the peer receives nothing on the old one when it has the answer.
 func (e *Engine) infoRequest(sa *ikeSA, ps []wire.Payload) {
-	var answer []wire.Payload
 	var ours []uint32
+	waiting := 1
+	failed := wire.FindNotify(ps, ikev2.AUTHENTICATION_FAILED) != nil
+	respond := func() {
+		if waiting--; waiting == 0 {
+			e.infoAnswer(sa, ours, failed)
+		}
+	}
 	for d := range wire.All[*wire.Delete](ps) {
 		switch d.Protocol {
 		case ikev2.ProtocolIKE:
@@ -112,19 +119,28 @@ func (e *Engine) infoRequest(sa *ikeSA, ps []wire.Payload) {
 			return
 		case ikev2.ProtocolESP:
 			for _, spi := range d.SPIs {
+				if ch := sa.childOut(spi); ch != nil && ch.theirs != nil {
+					waiting++
+					e.activateThen(ch.theirs, respond)
+				}
 				if in, ok := e.peerDeletesChild(sa, spi); ok {
 					ours = append(ours, in)
 				}
 			}
 		}
 	}
+	respond()
+}
+
+func (e *Engine) infoAnswer(sa *ikeSA, ours []uint32, failed bool) {
+	var answer []wire.Payload
 	if len(ours) > 0 {
 		answer = append(answer, &wire.Delete{Protocol: ikev2.ProtocolESP, SPIs: ours})
 	}
 	if !e.answer(sa, ikev2.INFORMATIONAL, answer...) {
 		return
 	}
-	if n := wire.FindNotify(ps, ikev2.AUTHENTICATION_FAILED); n != nil {
+	if failed {
 		e.problem(sa.conn, sa, status.Problem{Code: "authentication-failed", Text: fmt.Sprintf("AUTHENTICATION_FAILED: %s does not accept that we are who we say", sa.remote),
 			Hint: "compare the identities and the pre-shared key on both sides; the peer's log says which it missed"})
 		e.end(sa, "the peer says that we did not authenticate", false)
@@ -183,7 +199,6 @@ func (e *Engine) peerDeletesChild(sa *ikeSA, spi uint32) (in uint32, ok bool) {
 	crossing := ch.state == childDeleting
 	replaced := ch.theirs != nil || ch.state == childRekeying
 	if ch.theirs != nil {
-		e.activate(ch.theirs)
 		ch.theirs.old = nil
 	}
 	e.dropChild(ch)

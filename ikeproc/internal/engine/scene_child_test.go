@@ -54,6 +54,22 @@ func TestPeerRekeysChild(t *testing.T) {
 	}
 }
 
+// DL-02: the answer to the Delete of a rekeyed pair tells the peer that nothing comes on it any more. So it waits for the datapath to send on the new one, or for it to be gone.
+func TestDeleteWaitsForDatapath(t *testing.T) {
+	p := puppetTo(t)
+	p.initiate()
+	p.ask(ikev2.CREATE_CHILD_SA, createRequest(0xabcdef02, wire.NotifyChild(ikev2.REKEY_SA, ikev2.ProtocolESP, p.spiIn))...)
+	p.n.path.deaf = true
+	p.raw(p.seal(ikev2.INFORMATIONAL, p.next, false, &wire.Delete{Protocol: ikev2.ProtocolESP, SPIs: []uint32{p.spiIn}}))
+	p.silence("an answer while the datapath still sends on the old pair")
+	p.n.path.deaf = false
+	p.n.tell(engine.LinkReset{Process: string(msg.XFRMProc)})
+	p.ms(100)
+	if _, ok := p.take(); !ok {
+		t.Error("no answer when the datapath that was asked is gone")
+	}
+}
+
 // RK-01, RK-04, RK-06: the gateway rekeys: its own inbound SPI, the policy's whole selectors; then it deletes the old pair.
 func TestGatewayRekeysChild(t *testing.T) {
 	p := puppetTo(t, func(c *plan.Connection) {
