@@ -316,6 +316,9 @@ func testExpire(t *testing.T, h Harness) {
 	b.crosses(0)
 	for range 30 {
 		b.hosts[0].Echo(t, local, remote, 1)
+		if _, err := b.b[0].Query(g.spis[0]); errors.Is(err, backend.ErrNoSuchSA) {
+			break
+		}
 	}
 	b.waitEvent(0, "hard expire", expire(true))
 	b.heldBack(0)
