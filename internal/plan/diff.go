@@ -66,7 +66,7 @@ func Diff(old, new *Plan) []Change {
 
 // BeginsAnew tells whether two versions of a connection differ in who talks to whom: then its SAs cannot stay.
 func BeginsAnew(a, b *Connection) bool {
-	return a.Local != b.Local || a.Remote != b.Remote || a.LocalAuth != b.LocalAuth || a.RemoteAuth != b.RemoteAuth || a.ForceEncap != b.ForceEncap
+	return a.Local != b.Local || a.Remote != b.Remote || !a.LocalAuth.Equal(b.LocalAuth) || !a.RemoteAuth.Equal(b.RemoteAuth) || a.ForceEncap != b.ForceEncap
 }
 
 func compare[T any](object, connection string, old, new []T, name func(T) string, anew func(a, b T) bool) (out []Change) {

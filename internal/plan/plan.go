@@ -31,13 +31,18 @@ const (
 
 // Plan is all that one gateway does.
 type Plan struct {
-	Format      int          `json:"format"`
-	Gateway     string       `json:"gateway"`     // name in the policy
-	Datapath    Datapath     `json:"datapath"`    // which ESP carries the traffic
-	Listen      []netip.Addr `json:"listen"`      // local addresses on which IKE is served, sorted, without duplicates
-	Bypass      []Bypass     `json:"bypass"`      // traffic that leaves in clear by the policy's word, sorted by name
-	Secrets     []Secret     `json:"secrets"`     // sorted by name
-	Connections []Connection `json:"connections"` // sorted by name
+	Format   int          `json:"format"`
+	Gateway  string       `json:"gateway"`  // name in the policy
+	Datapath Datapath     `json:"datapath"` // which ESP carries the traffic
+	Listen   []netip.Addr `json:"listen"`   // local addresses on which IKE is served, sorted, without duplicates
+	Bypass   []Bypass     `json:"bypass"`   // traffic that leaves in clear by the policy's word, sorted by name
+	Secrets  []Secret     `json:"secrets"`  // sorted by name
+	// Credentials, plugins and pools stand in a plan only where a connection needs them; each sorted by name.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Authorities  []Authority   `json:"authorities,omitempty"`
+	Plugins      []Plugin      `json:"plugins,omitempty"`
+	Pools        []Pool        `json:"pools,omitempty"`
+	Connections  []Connection  `json:"connections"` // sorted by name
 	// Sources names the policy files that Pos.File counts into. It stands outside the hash, as do all positions.
 	Sources []string `json:"sources"`
 	// Sum is SHA-256, in lower-case hex, over a domain and the canonical form with Sum empty. Encode puts it in and Decode checks it: a plan that was changed after it was
@@ -66,7 +71,9 @@ type Pos struct {
 type Secret struct {
 	Name string `json:"name"`
 	File string `json:"file"` // absolute path on the gateway; triked opens it and hands authproc the descriptor
-	Pos  Pos    `json:"pos"`
+	// Credential is, in place of File, the name of a systemd credential of triked's unit ($CREDENTIALS_DIRECTORY); File is then "".
+	Credential string `json:"credential,omitempty"`
+	Pos        Pos    `json:"pos"`
 }
 
 // Bypass names traffic that may cross in clear although a child's selectors would cover it.
@@ -83,10 +90,13 @@ type Connection struct {
 	Name   string   `json:"name"`
 	Local  Endpoint `json:"local"`
 	Remote Endpoint `json:"remote"`
-	// Auth of each side. A pre-shared key is the only method so far, and both sides may use the same.
+	// Auth of each side; the two may differ.
 	LocalAuth  Auth          `json:"local_auth"`
 	RemoteAuth Auth          `json:"remote_auth"`
-	Proposals  []IKEProposal `json:"proposals"` // in order of preference, at least one
+	Configure  Configure     `json:"configure,omitzero"`  // what the peer is given
+	Request    Request       `json:"request,omitzero"`    // what the peer is asked for
+	Accounting Accounting    `json:"accounting,omitzero"` // who is told
+	Proposals  []IKEProposal `json:"proposals"`           // in order of preference, at least one
 	Initiate   Initiate      `json:"initiate"`
 	Unique     Unique        `json:"unique"`
 	DPD        DPD           `json:"dpd"`
@@ -107,11 +117,13 @@ type Connection struct {
 type Endpoint struct {
 	// Address is the IP address on the wire; invalid (an empty string in the file) means any, for the remote end only.
 	Address netip.Addr `json:"address"`
-	// ID is what this end calls itself in IDi or IDr.
+	// ID is what this end calls itself in IDi or IDr. The remote one may be a pattern, or the zero Identity for whatever the peer proves, where the peer authenticates by
+	// certificate or EAP.
 	ID Identity `json:"id"`
 }
 
-// Identity is an IKE identity (RFC 7296 section 3.5). Data is the address, name, or for a key ID lower-case hex.
+// Identity is an IKE identity (RFC 7296 section 3.5). Data is the address, name, for a key ID lower-case hex, for ID_DER_ASN1_DN the name as text ("C=DE, O=Acme, CN=gw1",
+// first attribute first). A pattern is "*.example.org", "*@example.org", or a DN some of whose values are "*".
 type Identity struct {
 	Type ikev2.IDType `json:"type"`
 	Data string       `json:"data"`
@@ -120,13 +132,53 @@ type Identity struct {
 // Auth says how an end proves who it is.
 type Auth struct {
 	Method AuthMethod `json:"method"`
-	Secret string     `json:"secret"` // name in Plan.Secrets
+	Secret string     `json:"secret"` // psk: name in Plan.Secrets; eap as our own method: the client's password is the plugin's
+	// Certificate is, for our own end with method certificate, a name in Plan.Certificates.
+	Certificate string `json:"certificate,omitempty"`
+	// Authorities are, for the remote end with method certificate, the trust anchors it may chain to (names in Plan.Authorities), or its raw public keys.
+	Authorities []string `json:"authorities,omitempty"`
+	// Schemes are the signature schemes that may be used and accepted, best first; empty: ed25519, ed448, ecdsa, rsa-pss and rsa with SHA-2.
+	Schemes    []Scheme   `json:"schemes,omitempty"`
+	MinRSABits int        `json:"min_rsa_bits,omitempty"` // of each key in the peer's chain; 0: 2048
+	Revocation Revocation `json:"revocation,omitempty"`
+	// EAP names the plugins (Plan.Plugins) that may authenticate the peer, best first; for our own end one plugin that answers.
+	EAP []string `json:"eap,omitempty"`
+	// EAPIdentity is, for our own end, who we are in EAP; for the remote end a pattern for who the peer may be there ("" for any).
+	EAPIdentity string `json:"eap_identity,omitempty"`
+	// AskIdentity has the peer asked for its EAP identity; otherwise IDi is taken for it.
+	AskIdentity bool `json:"ask_identity,omitempty"`
+	// EAPOnly: the server does not prove itself by IKE but by the EAP method (RFC 5998).
+	EAPOnly bool `json:"eap_only,omitempty"`
+	// Groups: the peer must be in one of them, by the word of its EAP method; empty: any.
+	Groups []string `json:"groups,omitempty"`
 }
 
-// AuthMethod is a way to authenticate. More come with certificates and EAP.
+// AuthMethod is a way to authenticate.
 type AuthMethod string
 
-const AuthPSK AuthMethod = "psk"
+const (
+	AuthPSK         AuthMethod = "psk"
+	AuthCertificate AuthMethod = "certificate" // an X.509 certificate or a raw public key
+	AuthEAP         AuthMethod = "eap"
+)
+
+// Scheme is a signature scheme with its hash.
+type Scheme string
+
+const (
+	SchemeEd25519   Scheme = "ed25519"
+	SchemeEd448     Scheme = "ed448"
+	SchemeECDSA256  Scheme = "ecdsa-sha256" // with a key on P-256
+	SchemeECDSA384  Scheme = "ecdsa-sha384" // P-384
+	SchemeECDSA512  Scheme = "ecdsa-sha512" // P-521
+	SchemePSS256    Scheme = "rsa-pss-sha256"
+	SchemePSS384    Scheme = "rsa-pss-sha384"
+	SchemePSS512    Scheme = "rsa-pss-sha512"
+	SchemeRSA256    Scheme = "rsa-sha256" // PKCS #1 v1.5
+	SchemeRSA384    Scheme = "rsa-sha384"
+	SchemeRSA512    Scheme = "rsa-sha512"
+	SchemeRSALegacy Scheme = "rsa-sha1" // method 1 of RFC 7296 with SHA-1, for peers without RFC 7427
+)
 
 // Initiate says what makes this end start negotiating.
 type Initiate string

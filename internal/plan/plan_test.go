@@ -28,7 +28,7 @@ func sample() *Plan {
 			Name: "berlin-paris", Pos: Pos{0, 8, 2},
 			Local:     Endpoint{netip.MustParseAddr("198.51.100.1"), Identity{ikev2.ID_IPV4_ADDR, "198.51.100.1"}},
 			Remote:    Endpoint{netip.MustParseAddr("203.0.113.1"), Identity{ikev2.ID_FQDN, "paris.example.com"}},
-			LocalAuth: Auth{AuthPSK, "berlin-paris"}, RemoteAuth: Auth{AuthPSK, "berlin-paris"},
+			LocalAuth: Auth{Method: AuthPSK, Secret: "berlin-paris"}, RemoteAuth: Auth{Method: AuthPSK, Secret: "berlin-paris"},
 			Proposals: []IKEProposal{{Encr: []Encr{{ikev2.ENCR_AES_GCM_16, 256}}, PRF: []ikev2.PRFID{ikev2.PRF_HMAC_SHA2_384},
 				KE: []ikev2.KEID{ikev2.KE_CURVE25519}, AddKE: []AddKE{{1, []ikev2.KEID{ikev2.KE_MLKEM768}}}}},
 			Initiate: InitiateStart, Unique: UniqueReplace, DPD: DPD{30, true}, Lifetime: Lifetime{Rekey: 14400, Hard: 18000, Jitter: 1200},

@@ -12,20 +12,28 @@ type IKEView struct {
 
 // AuthView is what authproc may know: identities and credentials, no proposals, no selectors.
 type AuthView struct {
-	Gateway     string           `json:"gateway"`
-	Secrets     []Secret         `json:"secrets"`
-	Connections []AuthConnection `json:"connections"`
-	Sources     []string         `json:"sources"`
+	Gateway      string           `json:"gateway"`
+	Secrets      []Secret         `json:"secrets"`
+	Certificates []Certificate    `json:"certificates,omitempty"`
+	Authorities  []Authority      `json:"authorities,omitempty"`
+	Plugins      []Plugin         `json:"plugins,omitempty"`
+	Pools        []Pool           `json:"pools,omitempty"`
+	Connections  []AuthConnection `json:"connections"`
+	Sources      []string         `json:"sources"`
 }
 
 // AuthConnection is authproc's part of a Connection.
 type AuthConnection struct {
-	Name       string   `json:"name"`
-	Local      Endpoint `json:"local"`
-	Remote     Endpoint `json:"remote"`
-	LocalAuth  Auth     `json:"local_auth"`
-	RemoteAuth Auth     `json:"remote_auth"`
-	Pos        Pos      `json:"pos"`
+	Name       string     `json:"name"`
+	Local      Endpoint   `json:"local"`
+	Remote     Endpoint   `json:"remote"`
+	LocalAuth  Auth       `json:"local_auth"`
+	RemoteAuth Auth       `json:"remote_auth"`
+	Configure  Configure  `json:"configure,omitzero"`
+	Request    Request    `json:"request,omitzero"`
+	Accounting Accounting `json:"accounting,omitzero"`
+	Unique     Unique     `json:"unique,omitempty"`
+	Pos        Pos        `json:"pos"`
 }
 
 // XFRMView is what xfrmproc may know: what may be installed, and what must never leave in clear.
@@ -45,6 +53,7 @@ type XFRMConnection struct {
 	Remote     Endpoint `json:"remote"`
 	ForceEncap bool     `json:"force_encap"`
 	Unique     Unique   `json:"unique"`
+	Request    Request  `json:"request,omitzero"`
 	Children   []Child  `json:"children"`
 	Pos        Pos      `json:"pos"`
 }
@@ -56,10 +65,11 @@ func (p *Plan) IKE() IKEView {
 
 // Auth is authproc's view of the plan.
 func (p *Plan) Auth() AuthView {
-	v := AuthView{Gateway: p.Gateway, Secrets: p.Secrets, Sources: p.Sources}
+	v := AuthView{Gateway: p.Gateway, Secrets: p.Secrets, Certificates: p.Certificates, Authorities: p.Authorities, Plugins: p.Plugins, Pools: p.Pools, Sources: p.Sources}
 	for _, c := range p.Connections {
 		v.Connections = append(v.Connections, AuthConnection{
-			Name: c.Name, Local: c.Local, Remote: c.Remote, LocalAuth: c.LocalAuth, RemoteAuth: c.RemoteAuth, Pos: c.Pos})
+			Name: c.Name, Local: c.Local, Remote: c.Remote, LocalAuth: c.LocalAuth, RemoteAuth: c.RemoteAuth,
+			Configure: c.Configure, Request: c.Request, Accounting: c.Accounting, Unique: c.Unique, Pos: c.Pos})
 	}
 	return v
 }
@@ -69,7 +79,8 @@ func (p *Plan) XFRM() XFRMView {
 	v := XFRMView{Gateway: p.Gateway, Datapath: p.Datapath, Listen: p.Listen, Bypass: p.Bypass, Sources: p.Sources}
 	for _, c := range p.Connections {
 		v.Connections = append(v.Connections, XFRMConnection{
-			Name: c.Name, Local: c.Local, Remote: c.Remote, ForceEncap: c.ForceEncap, Unique: c.Unique, Children: c.Children, Pos: c.Pos})
+			Name: c.Name, Local: c.Local, Remote: c.Remote, ForceEncap: c.ForceEncap, Unique: c.Unique, Request: c.Request, Children: c.Children,
+			Pos: c.Pos})
 	}
 	return v
 }

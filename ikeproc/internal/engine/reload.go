@@ -84,7 +84,7 @@ func (e *Engine) checkReload() {
 
 // begunAnew tells whether a change is one of who talks to whom.
 func begunAnew(a, b plan.Connection) bool {
-	return a.Local != b.Local || a.Remote != b.Remote || a.LocalAuth != b.LocalAuth || a.RemoteAuth != b.RemoteAuth || a.ForceEncap != b.ForceEncap
+	return a.Local != b.Local || a.Remote != b.Remote || !a.LocalAuth.Equal(b.LocalAuth) || !a.RemoteAuth.Equal(b.RemoteAuth) || a.ForceEncap != b.ForceEncap
 }
 
 // retire takes a connection down that the plan no longer has.
