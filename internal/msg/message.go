@@ -13,6 +13,8 @@ const (
 	IKEProc  Process = "ikeproc"
 	AuthProc Process = "authproc"
 	XFRMProc Process = "xfrmproc"
+	// FetchProc gets revocation lists and OCSP answers for authproc. It holds nothing.
+	FetchProc Process = "fetchproc"
 )
 
 // Message is one of the structs of this package, by pointer.
@@ -61,6 +63,19 @@ const (
 	KindMapping
 	KindInventory
 	KindReloadDone
+	KindEAPStart
+	KindEAPPacket
+	KindEAPReply
+	KindForget
+	KindUsage
+	KindTerminate
+	KindPluginExec
+	KindPluginStarted
+	KindPluginEnd
+	KindPluginExited
+	KindFetch
+	KindFetched
+	KindAssign
 	kindEnd
 )
 

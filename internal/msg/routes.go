@@ -25,6 +25,7 @@ var (
 	ike        = []Process{IKEProc}
 	auth       = []Process{AuthProc}
 	xfrm       = []Process{XFRMProc}
+	fetch      = []Process{FetchProc}
 )
 
 var routes = [...]route{
@@ -65,6 +66,20 @@ var routes = [...]route{
 	{KindMapping, "Mapping", small, func() Message { return new(Mapping) }, xfrm, ike},
 	{KindInventory, "Inventory", large, func() Message { return new(Inventory) }, xfrm, ike},
 	{KindReloadDone, "ReloadDone", small, func() Message { return new(ReloadDone) }, ike, xfrm},
+
+	{KindEAPStart, "EAPStart", wide, func() Message { return new(EAPStart) }, ike, auth},
+	{KindEAPPacket, "EAPPacket", medium, func() Message { return new(EAPPacket) }, ike, auth},
+	{KindEAPReply, "EAPReply", medium, func() Message { return new(EAPReply) }, auth, ike},
+	{KindForget, "Forget", small, func() Message { return new(Forget) }, ike, auth},
+	{KindUsage, "Usage", medium, func() Message { return new(Usage) }, ike, auth},
+	{KindTerminate, "Terminate", small, func() Message { return new(Terminate) }, auth, ike},
+	{KindPluginExec, "PluginExec", medium, func() Message { return new(PluginExec) }, auth, supervisor},
+	{KindPluginStarted, "PluginStarted", small, func() Message { return new(PluginStarted) }, supervisor, auth},
+	{KindPluginEnd, "PluginEnd", small, func() Message { return new(PluginEnd) }, auth, supervisor},
+	{KindPluginExited, "PluginExited", small, func() Message { return new(PluginExited) }, supervisor, auth},
+	{KindFetch, "Fetch", medium, func() Message { return new(Fetch) }, auth, fetch},
+	{KindFetched, "Fetched", large, func() Message { return new(Fetched) }, fetch, auth},
+	{KindAssign, "Assign", medium, func() Message { return new(Assign) }, ike, xfrm},
 }
 
 func routeOf(k Kind) *route {
@@ -88,7 +103,7 @@ func (k Kind) MaxFiles() int {
 	switch k {
 	case KindPrepare: // sockets, or a secret each
 		return 1<<16 - 1
-	case KindLink: // read end and write end
+	case KindLink, KindPluginStarted: // read end and write end; standard output and error
 		return 2
 	}
 	return 0

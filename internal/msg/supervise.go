@@ -22,7 +22,7 @@ type Prepare struct {
 
 // File names a descriptor that came with a frame.
 type File struct {
-	Kind string // "ike" (UDP), "esp" (raw protocol 50), "espudp" (UDP 4500, ESP only), "tun", "secret", "link"
+	Kind string // "ike" (UDP), "esp" (raw protocol 50), "espudp" (UDP 4500, ESP only), "tun", "secret", "link"; for authproc also "certificate", "authority" (PEM or DER), "crl" (Name is the authority's), and "leases", writable
 	Name string // address:port for a socket; the device or secret's name; the process at the other end of a link
 }
 
