@@ -1,0 +1,188 @@
+package eaptls
+
+import (
+	"context"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/trike-ipsec/trike/plugins/eapsdk"
+	"github.com/trike-ipsec/trike/plugins/internal/pkitest"
+)
+
+// silent is an Inner that has nothing to say and counts how often it was told of an end.
+type silent struct{ aborted int }
+
+func (*silent) Turn(context.Context, *Tunnel, []byte) (Turn, error) {
+	return Turn{Outcome: eapsdk.Success}, nil
+}
+func (s *silent) Abort(string) { s.aborted++ }
+
+func credentials(t *testing.T) *Credentials {
+	t.Helper()
+	ca := pkitest.New("root", pkitest.ECDSA)
+	pair := ca.Issue(pkitest.Leaf{CN: "gw", DNS: "gw.example", Server: true})
+	c, err := ParseCredentials(eapsdk.Config{Secrets: map[string][]byte{"certificate": pair.Chain, "key": pair.Key, "ca": ca.PEM()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func begin(t *testing.T, c *Credentials, b eapsdk.Begin, inner Inner, versioned bool) (*Session, eapsdk.Step) {
+	t.Helper()
+	conf, err := c.TLSFor(b, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, step, err := Start(context.Background(), Config{Type: eapsdk.TypeTLS, TLS: conf, Label12: Label12, Versioned: versioned}, b, inner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s, step
+}
+
+func next(t *testing.T, s *Session, p Packet) eapsdk.Step {
+	t.Helper()
+	p.Type = eapsdk.TypeTLS
+	step, err := s.Next(context.Background(), p.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return step
+}
+
+func TestWhatAServerRefuses(t *testing.T) {
+	creds := credentials(t)
+	conf, _ := creds.ClientTLS("gw.example")
+	hello, _, err := NewTunnel(false, conf).Handshake(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response := func(id uint8, data []byte) Packet {
+		return Packet{Code: CodeResponse, Identifier: id, Data: data}
+	}
+	many := make([]Packet, 0, MaxRounds+1)
+	for i := range MaxRounds + 1 {
+		p := Packet{Code: CodeResponse, Identifier: uint8(9 + i), More: true, HasLength: i == 0, Data: []byte{22}}
+		if i == 0 {
+			p.Length = 2000
+		}
+		many = append(many, p)
+	}
+	for _, c := range []struct {
+		name string
+		in   []Packet
+		want string
+	}{
+		{"another identifier", []Packet{response(8, hello)}, "identifier 8, and the request had 9"},
+		{"a request", []Packet{{Code: CodeRequest, Identifier: 9, Data: hello}}, "code 1 came where a server gets none"},
+		{"Success", []Packet{{Code: CodeSuccess, Identifier: 9}}, "code 3"},
+		{"Start", []Packet{{Code: CodeResponse, Identifier: 9, Start: true}}, "a response says Start"},
+		{"another version", []Packet{{Code: CodeResponse, Identifier: 9, Low: 1, Data: hello}}, "version 1"},
+		{"nothing at first", []Packet{response(9, nil)}, "empty message"},
+		{"no TLS", []Packet{response(9, []byte("GET / HTTP/1.1\r\n\r\n"))}, "TLS handshake"},
+		{"half a record", []Packet{response(9, hello[:100])}, "stands still"},
+		{"two first flights", []Packet{response(9, hello), response(10, hello)}, "did not wait for the rest"},
+		{"fragments without an end", many, "more than"},
+		{"a message of 4 GiB", []Packet{{Code: CodeResponse, Identifier: 9, HasLength: true, More: true, Length: 1<<32 - 1, Data: hello}}, "longer than"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			inner := &silent{}
+			creds.Fragment = MinFragment
+			conf, _ := creds.ServerTLS(false)
+			s, step, err := Start(context.Background(), Config{Type: eapsdk.TypeTLS, TLS: conf, Versioned: true, Fragment: MinFragment},
+				eapsdk.Begin{Role: eapsdk.Server, Identifier: 9}, inner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, p := range c.in {
+				step = next(t, s, p)
+				if last := i == len(c.in)-1; !last && step.Outcome != eapsdk.Continue {
+					t.Fatalf("packet %d: %v, %s", i+1, step.Outcome, step.Reason)
+				}
+			}
+			if step.Outcome != eapsdk.Failure || !strings.Contains(step.Reason, c.want) {
+				t.Errorf("%v, %q; want %q", step.Outcome, step.Reason, c.want)
+			}
+			if inner.aborted != 1 {
+				t.Errorf("the method was told %d times of the end", inner.aborted)
+			}
+			if step := next(t, s, response(9, nil)); step.Outcome != eapsdk.Failure {
+				t.Errorf("after the end: %v", step.Outcome)
+			}
+		})
+	}
+}
+
+func TestTheSameResponseAgainGetsTheSameAnswer(t *testing.T) {
+	creds := credentials(t)
+	server, start := begin(t, creds, eapsdk.Begin{Role: eapsdk.Server, Identifier: 9}, &silent{}, false)
+	defer server.Abort("done")
+	client, hello := begin(t, creds, eapsdk.Begin{Role: eapsdk.Client, ServerName: "gw.example", Packet: start.Packet}, &silent{}, false)
+	defer client.Abort("done")
+	for range 3 {
+		step, err := server.Next(context.Background(), hello.Packet)
+		if err != nil || step.Outcome != eapsdk.Continue || step.Packet[1] != 10 {
+			t.Fatalf("%v, %x, %s, %v", step.Outcome, step.Packet[:2], step.Reason, err)
+		}
+		again, err := client.Next(context.Background(), start.Packet)
+		if err != nil || string(again.Packet) != string(hello.Packet) {
+			t.Fatalf("the client's answer to the same request is another: %v, %s", err, again.Reason)
+		}
+	}
+}
+
+func TestAClientTakesNoSuccessBeforeItsTime(t *testing.T) {
+	creds := credentials(t)
+	start := Packet{Code: CodeRequest, Identifier: 3, Type: eapsdk.TypeTLS, Start: true}.Bytes()
+	client, _ := begin(t, creds, eapsdk.Begin{Role: eapsdk.Client, ServerName: "gw.example", Packet: start}, &silent{}, false)
+	// <-- Success, in the midst of the handshake
+	if step := next(t, client, Packet{Code: CodeSuccess, Identifier: 3}); step.Outcome != eapsdk.Failure || step.MSK != nil {
+		t.Errorf("%v, %s", step.Outcome, step.Reason)
+	}
+}
+
+func TestSessionsLeaveNothingBehind(t *testing.T) {
+	before := runtime.NumGoroutine()
+	creds := credentials(t)
+	start := Packet{Code: CodeRequest, Identifier: 3, Type: eapsdk.TypeTLS, Start: true}.Bytes()
+	for range 50 {
+		inner := &silent{}
+		s, _ := begin(t, creds, eapsdk.Begin{Role: eapsdk.Client, ServerName: "gw.example", Packet: start}, inner, false)
+		if runtime.NumGoroutine() <= before {
+			t.Fatal("the test sees no coroutine, so it shows nothing")
+		}
+		s.Abort("the peer went away")
+		s.Abort("again")
+		if inner.aborted != 1 {
+			t.Fatalf("the method was told %d times", inner.aborted)
+		}
+	}
+	for range 1000 {
+		if runtime.NumGoroutine() <= before {
+			return
+		}
+		runtime.Gosched()
+	}
+	t.Errorf("%d goroutines before, %d after", before, runtime.NumGoroutine())
+}
+
+func TestASessionHasALimitOfItsOwn(t *testing.T) {
+	creds := credentials(t)
+	synctest.Test(t, func(t *testing.T) {
+		inner := &silent{}
+		start := Packet{Code: CodeRequest, Identifier: 3, Type: eapsdk.TypeTLS, Start: true}.Bytes()
+		s, _ := begin(t, creds, eapsdk.Begin{Role: eapsdk.Client, ServerName: "gw.example", Packet: start}, inner, false)
+		time.Sleep(DefaultLimit + time.Second)
+		synctest.Wait()
+		if step := next(t, s, Packet{Code: CodeRequest, Identifier: 4}); step.Outcome != eapsdk.Failure || !strings.Contains(step.Reason, "longer than 3m0s") {
+			t.Errorf("%v, %q", step.Outcome, step.Reason)
+		}
+		if inner.aborted != 1 {
+			t.Errorf("the method was told %d times", inner.aborted)
+		}
+	})
+}
