@@ -270,6 +270,10 @@ func (s *Session) handshake(ctx context.Context, in []byte) (eapsdk.Step, error)
 	out, done, err := s.tunnel.Handshake(in)
 	switch {
 	case err != nil:
+		if word, ok := plainAlert(in); ok {
+			// It has ended already, and waits for no alert of ours. A client of TLS 1.3 says so before it encrypts, and crypto/tls then hears noise.
+			out, err = nil, fmt.Errorf("the other side says: %w", word)
+		}
 		return s.alert(out, fmt.Sprintf("TLS handshake: %v", err)), nil
 	case !done && len(out) == 0:
 		return fail("the TLS handshake stands still: a message of the other side is not whole"), nil
@@ -329,6 +333,15 @@ func (s *Session) success() (eapsdk.Step, error) {
 		}
 	}
 	return eapsdk.Step{Outcome: eapsdk.Success, MSK: msk, Identity: s.last.Identity, Groups: s.last.Groups, Grants: s.last.Grants}, nil
+}
+
+// plainAlert reads a message that is one alert in the clear (RFC 8446 section 6).
+func plainAlert(in []byte) (tls.AlertError, bool) {
+	const recordHeader, alertRecord = 5, 21
+	if len(in) != recordHeader+2 || in[0] != alertRecord {
+		return 0, false
+	}
+	return tls.AlertError(in[recordHeader+1]), true
 }
 
 // alert tells the other side what TLS has to tell, and then it is over (RFC 5216 section 2.1.3).
