@@ -143,5 +143,10 @@ func (c *conversation) accept(a servers.Answer, reply []byte) eapsdk.Step {
 	if user, ok := a.Lookup(packet.UserName); ok && len(user) > 0 && packet.Printable(user, packet.MaxValue) == string(user) && utf8.Valid(user) {
 		step.Identity = string(user)
 	}
+	identity := step.Identity
+	if identity == "" {
+		identity = c.begin.Identity
+	}
+	c.relay.sessions.begin(c.begin, identity)
 	return step
 }

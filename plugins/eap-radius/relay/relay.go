@@ -1,15 +1,18 @@
 // Package relay is the EAP method that carries whole conversations to RADIUS servers (RFC 3579). Which EAP method the peer speaks is between it and
-// the server; what comes back is a yes or a no, the MSK, and what the server grants.
+// the server; what comes back is a yes or a no, the MSK, and what the server grants. The sessions that were let in are accounted for (RFC 2866).
 package relay
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"layeh.com/radius"
 
+	"github.com/trike-ipsec/trike/plugins/eap-radius/internal/ledger"
 	"github.com/trike-ipsec/trike/plugins/eap-radius/internal/packet"
 	"github.com/trike-ipsec/trike/plugins/eap-radius/internal/servers"
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
@@ -29,6 +32,12 @@ type Relay struct {
 	settings settings
 	log      *slog.Logger
 	auth     *servers.Group
+	acct     *servers.Group // nil without accounting
+	ledger   *ledger.Ledger // with acct
+	sessions sessions
+	opened   sync.Once   // Accounting-On
+	began    atomic.Bool // it was sent
+	closed   sync.Once
 }
 
 // New is a relay that has not been configured.
@@ -48,11 +57,21 @@ func (r *Relay) Configure(_ context.Context, c eapsdk.Config, log *slog.Logger) 
 	}
 	r.settings, r.log = s, log
 	r.auth = servers.New(s.group(s.auth, log))
+	if len(s.acct) > 0 {
+		r.acct = servers.New(s.group(s.acct, log))
+		r.ledger = ledger.New(ledger.Config{Send: r.tell, Log: log})
+	}
 	return nil
 }
 
-// Close ends what is under way.
-func (r *Relay) Close() {
+// Close ends what is under way, within two seconds.
+func (r *Relay) Close() { r.closed.Do(r.close) }
+
+func (r *Relay) close() {
+	if r.acct != nil {
+		r.shut()
+		r.acct.Close()
+	}
 	if r.auth != nil {
 		r.auth.Close()
 	}

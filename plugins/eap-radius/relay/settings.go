@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,6 +22,7 @@ import (
 // Ports of RADIUS (RFC 2865 section 3) and of RADIUS over TLS (RFC 6614 section 2.1).
 const (
 	portAuth   = "1812"
+	portAcct   = "1813"
 	portRadSec = "2083"
 )
 
@@ -28,6 +30,8 @@ const (
 func known() []eapsdk.Setting {
 	return []eapsdk.Setting{
 		{Name: "servers", Required: true, Help: "where the RADIUS servers are, best first: \"host:1812, host:1812\", or \"radsec://host:2083\" for RADIUS over TLS"},
+		{Name: "acct-servers", Help: "where the accounting servers are; none: nothing is accounted for; default the same hosts, UDP one port higher"},
+		{Name: "acct-on-off", Help: "no: servers are not told when this relay starts and ends (Accounting-On and Off); default yes"},
 		{Name: "secret", Secret: true, Help: "what this gateway and the servers of UDP share"},
 		{Name: "timeout", Help: "how long to wait before a request is repeated, twice as long each time; default 1s"},
 		{Name: "tries", Help: "how often a request is sent to a server before the next one is asked, 1 to 10; default 3"},
@@ -44,7 +48,8 @@ func known() []eapsdk.Setting {
 
 // settings is what the policy said.
 type settings struct {
-	auth       []servers.Endpoint
+	auth, acct []servers.Endpoint
+	silent     bool // no Accounting-On and Off
 	secret     []byte
 	timeout    time.Duration
 	tries      int
@@ -72,6 +77,7 @@ func read(c eapsdk.Config) (settings, error) {
 	s := settings{
 		auth: r.endpoints("servers", portAuth), secret: c.Secrets["secret"], timeout: r.duration("timeout", defaultTimeout, 10*time.Millisecond, time.Minute),
 		tries: r.number("tries", defaultTries, 1, 10), dead: r.duration("dead-time", defaultDead, time.Second, 24*time.Hour),
+		acct: r.accounting("acct-servers"), silent: r.choice("acct-on-off", "yes", "no"),
 		identifier: r.text("nas-identifier", "trike"), groups: r.source("groups-from"), keyless: r.choice("keyless", "refuse", "allow"),
 	}
 	if v := c.Values["nas-address"]; v != "" {
@@ -90,7 +96,7 @@ func read(c eapsdk.Config) (settings, error) {
 // credentials sees to it that every server has what it needs.
 func (r *reader) credentials(s *settings) {
 	var udp, overTLS bool
-	for _, e := range s.auth {
+	for _, e := range slices.Concat(s.auth, s.acct) {
 		udp, overTLS = udp || !e.TLS, overTLS || e.TLS
 	}
 	if udp && len(s.secret) == 0 {
@@ -183,6 +189,24 @@ func (r *reader) endpoints(name, port string) (out []servers.Endpoint) {
 	}
 	if len(out) > servers.MaxServers {
 		r.wrong("%s: more than %d", name, servers.MaxServers)
+	}
+	return out
+}
+
+// accounting are the servers of accounting: those that the setting names, or those of authentication at the next port (RFC 2866 section 3).
+func (r *reader) accounting(name string) (out []servers.Endpoint) {
+	switch r.config.Values[name] {
+	case "none":
+		return nil
+	case "":
+	default:
+		return r.endpoints(name, portAcct)
+	}
+	for _, e := range (&reader{config: r.config}).endpoints("servers", portAuth) {
+		if n, err := strconv.Atoi(e.Port); err == nil && n < 65535 && !e.TLS {
+			e.Port = strconv.Itoa(n + 1)
+		}
+		out = append(out, e)
 	}
 	return out
 }

@@ -46,6 +46,18 @@ func eap(n int) []byte {
 	return b
 }
 
+// MD5 over code, identifier, length, sixteen zeros, attributes and secret (RFC 2866 section 3), computed by another implementation.
+func TestAccountingRequestIsSignedByItsAuthenticator(t *testing.T) {
+	p := &radius.Packet{Code: radius.CodeAccountingRequest, Identifier: 1, Attributes: radius.Attributes{{Type: packet.AcctStatusType, Attribute: packet.Number(7)}}}
+	b, err := packet.Seal(p, []byte("s"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := hex.EncodeToString(b); got != "0401001a47ccf1ff1e4fb06476408294b3ea946b280600000007" {
+		t.Errorf("%s", got)
+	}
+}
+
 // BlastRADIUS (CVE-2024-3596) needs attributes of the attacker's before the Message-Authenticator.
 func TestMessageAuthenticatorComesFirst(t *testing.T) {
 	request := sealed(t, access(9, 300))
