@@ -1,10 +1,12 @@
 // Package relay is the EAP method that carries whole conversations to RADIUS servers (RFC 3579). Which EAP method the peer speaks is between it and
-// the server; what comes back is a yes or a no, the MSK, and what the server grants. The sessions that were let in are accounted for (RFC 2866).
+// the server; what comes back is a yes or a no, the MSK, and what the server grants. The sessions that were let in are accounted for (RFC 2866), and
+// the servers may end or change them (RFC 5176).
 package relay
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -34,6 +36,7 @@ type Relay struct {
 	auth     *servers.Group
 	acct     *servers.Group // nil without accounting
 	ledger   *ledger.Ledger // with acct
+	coa      *listener      // nil without coa-listen
 	sessions sessions
 	opened   sync.Once   // Accounting-On
 	began    atomic.Bool // it was sent
@@ -61,6 +64,11 @@ func (r *Relay) Configure(_ context.Context, c eapsdk.Config, log *slog.Logger) 
 		r.acct = servers.New(s.group(s.acct, log))
 		r.ledger = ledger.New(ledger.Config{Send: r.tell, Log: log})
 	}
+	if s.coaListen.IsValid() {
+		if err := r.listen(); err != nil {
+			return fmt.Errorf("coa-listen: %w", err)
+		}
+	}
 	return nil
 }
 
@@ -68,6 +76,9 @@ func (r *Relay) Configure(_ context.Context, c eapsdk.Config, log *slog.Logger) 
 func (r *Relay) Close() { r.closed.Do(r.close) }
 
 func (r *Relay) close() {
+	if r.coa != nil {
+		r.coa.close()
+	}
 	if r.acct != nil {
 		r.shut()
 		r.acct.Close()
@@ -131,4 +142,5 @@ const (
 	defaultTimeout = time.Second
 	defaultTries   = 3
 	defaultDead    = time.Minute
+	defaultWindow  = 5 * time.Minute // RFC 5176 section 6.3
 )

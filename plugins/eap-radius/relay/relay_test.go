@@ -207,13 +207,14 @@ func TestNextServerStandsInForTheDead(t *testing.T) {
 
 func TestEveryWrongSettingIsTold(t *testing.T) {
 	err := relay.New().Configure(t.Context(), eapsdk.Config{Values: map[string]string{"servers": "radsec://a, b:99999", "timeout": "soon", "tries": "0", "dead-time": "1ns",
-		"nas-address": "here", "groups-from": "26", "keyless": "perhaps", "nas-identifier": strings.Repeat("n", 300)},
+		"nas-address": "here", "groups-from": "26", "keyless": "perhaps", "nas-identifier": strings.Repeat("n", 300),
+		"coa-listen": "everywhere", "coa-clients": "all", "coa-window": "1d", "acct-servers": "@", "acct-on-off": "maybe"},
 		Secrets: map[string][]byte{"tls-key": []byte("the key of a test")}}, nil)
 	if err == nil {
 		t.Fatal("all of it was taken")
 	}
 	for _, want := range []string{"servers: \"b:99999\"", "timeout: ", "tries: ", "dead-time: ", "nas-address: ", "groups-from: ", "keyless: ", "nas-identifier: ", "tls-ca: ",
-		"tls-certificate, tls-key: "} {
+		"tls-certificate, tls-key: ", "coa-listen: ", "coa-clients: ", "coa-window: ", "acct-servers: ", "acct-on-off: "} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("nothing is said of %q", want)
 		}

@@ -40,6 +40,9 @@ func known() []eapsdk.Setting {
 		{Name: "nas-address", Help: "the address of this gateway that servers are told; default the one that the peer spoke to"},
 		{Name: "groups-from", Help: "where a peer's groups stand: class, filter-id (the default), none, an attribute's number, or VENDOR:NUMBER"},
 		{Name: "keyless", Help: "allow: peers may use EAP methods that make no keys, such as MD5; default refuse"},
+		{Name: "coa-listen", Help: "where servers may send Disconnect and CoA requests, ADDRESS:PORT, the port usually 3799; default nowhere"},
+		{Name: "coa-clients", Help: "who may send them, addresses or prefixes"},
+		{Name: "coa-window", Help: "how far a server's clock may be from ours, 1s to 1h; default 5m"},
 		{Name: "tls-certificate", Secret: true, Help: "this gateway's certificate for RADIUS over TLS, PEM, with its chain"},
 		{Name: "tls-key", Secret: true, Help: "that certificate's key, PEM"},
 		{Name: "tls-ca", Secret: true, Help: "the authorities that the servers' certificates must come from, PEM"},
@@ -59,6 +62,10 @@ type settings struct {
 	groups     source
 	keyless    bool
 	tls        *tls.Config
+
+	coaListen  netip.AddrPort // not valid: nowhere
+	coaClients []netip.Prefix
+	coaWindow  time.Duration
 }
 
 // reader takes settings out of a Config and keeps all that is wrong with them.
@@ -89,8 +96,38 @@ func read(c eapsdk.Config) (settings, error) {
 	if len(s.auth) == 0 && len(r.errs) == 0 {
 		r.wrong("servers: names no server; say where one is, such as \"radius.example.com:1812\"")
 	}
+	r.coa(&s)
 	r.credentials(&s)
 	return s, errors.Join(r.errs...)
+}
+
+// coa reads where Disconnect and CoA requests come from.
+func (r *reader) coa(s *settings) {
+	s.coaWindow = r.duration("coa-window", defaultWindow, time.Second, time.Hour)
+	for _, v := range list(r.config.Values["coa-clients"]) {
+		p, err := netip.ParsePrefix(v)
+		if a, failed := netip.ParseAddr(v); failed == nil {
+			p, err = netip.PrefixFrom(a.WithZone(""), a.BitLen()), nil
+		}
+		if err != nil {
+			r.wrong("coa-clients: %q is neither an address nor a prefix", v)
+		}
+		s.coaClients = append(s.coaClients, p.Masked())
+	}
+	v := r.config.Values["coa-listen"]
+	if v == "" {
+		return
+	}
+	var err error
+	if s.coaListen, err = netip.ParseAddrPort(v); err != nil {
+		r.wrong("coa-listen: %q is no ADDRESS:PORT, such as \"192.0.2.1:3799\"", v)
+	}
+	if len(s.coaClients) == 0 {
+		r.wrong("coa-clients: say which addresses may send to coa-listen")
+	}
+	if len(s.secret) == 0 {
+		r.wrong("secret: Disconnect and CoA requests are signed with it; give the plugin the secret \"secret\"")
+	}
 }
 
 // credentials sees to it that every server has what it needs.

@@ -4,6 +4,7 @@
 //	err := l.Add(ctx, record) // returns when it is acknowledged
 //	l.Close(time.Second)
 //
+// A record of no session (Accounting-On) goes ahead of those behind it: they wait for its first try.
 // A record whose caller has gone stays, and is sent; the same record asked for again is the same entry. The queue is bounded: newer counters replace older ones
 // of their session, and when it is full counters give way to starts and stops.
 package ledger
@@ -78,6 +79,7 @@ type entry struct {
 	done   chan struct{} // closed when it is over
 	err    error         // before done
 	busy   bool
+	tried  bool
 	since  time.Time
 }
 
@@ -170,6 +172,9 @@ func (l *Ledger) take() *entry {
 				break
 			}
 			if e.busy || l.busy[e.key.session] {
+				if e.key.session == "" && !e.tried {
+					break
+				}
 				continue
 			}
 			e.busy = true
@@ -185,7 +190,7 @@ func (l *Ledger) take() *entry {
 func (l *Ledger) finish(e *entry, err error, now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	e.busy = false
+	e.busy, e.tried = false, true
 	delete(l.busy, e.key.session)
 	old := now.Sub(e.since) >= maxAge
 	if err == nil || old {
