@@ -3,6 +3,8 @@ package users
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -211,4 +213,31 @@ func FuzzRead(f *testing.F) {
 			}
 		}
 	})
+}
+
+func TestTheCheckCommand(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "users")
+	if err := os.WriteFile(path, []byte("alice: x\nALICE: y\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args   []string
+		status int
+		asked  bool
+		said   string
+	}{
+		{nil, 0, false, ""},
+		{[]string{"--serve"}, 0, false, ""},
+		{[]string{"--check", path}, 0, true, "2 users"},
+		{[]string{"--check", path, "fold-case=yes"}, 1, true, "line 2: the user of line 1 again"},
+		{[]string{"--check", path, "fold-case=true"}, 2, true, "yes or no"},
+		{[]string{"--check"}, 2, true, "usage"},
+		{[]string{"--check", path + ".no"}, 2, true, "no such file"},
+	} {
+		var out strings.Builder
+		status, asked := CheckCommand(append([]string{"eap-mschapv2"}, c.args...), &out, &out)
+		if status != c.status || asked != c.asked || !strings.Contains(out.String(), c.said) {
+			t.Errorf("%v: %d, %v, %s", c.args, status, asked, out.String())
+		}
+	}
 }
