@@ -87,6 +87,11 @@ func (c *conversation) ask(ctx context.Context, eap []byte) eapsdk.Step {
 		return failed("%v", err)
 	}
 	c.from = a.From
+	return c.step(a)
+}
+
+// step makes a step of a server's answer.
+func (c *conversation) step(a servers.Answer) eapsdk.Step {
 	reply, err := packet.EAP(a.Packet)
 	if err != nil {
 		return failed("RADIUS server %s sent what is no EAP packet: %v", a.From, err)
