@@ -24,6 +24,12 @@ type Inner interface {
 	Abort(reason string)
 }
 
+// Ender is an Inner of a client that learns by EAP Success or Failure alone that it is complete, as EAP within TTLS does.
+type Ender interface {
+	// End gives the last Turn: Success or Failure.
+	End(ctx context.Context, success bool) (Turn, error)
+}
+
 // Turn is what an Inner does next.
 type Turn struct {
 	// Send is for the other side, through the tunnel; nothing is an acknowledgement.
@@ -52,8 +58,6 @@ type Config struct {
 	Fragment int
 	// Limit is how long the session may take in all, 0 for DefaultLimit.
 	Limit time.Duration
-	// Eager: a client's Inner has its first turn together with the last flight of a TLS 1.3 handshake.
-	Eager bool
 }
 
 // Session is the EAP side of a TLS based method: fragments, acknowledgements, flags and the way from handshake to Inner. It implements eapsdk.Session.
@@ -167,7 +171,7 @@ func (s *Session) step(ctx context.Context, packet []byte) (eapsdk.Step, error) 
 		return s.unreadable(p, err), nil
 	}
 	if p.Code == CodeSuccess || p.Code == CodeFailure {
-		return s.over(p)
+		return s.over(ctx, p)
 	}
 	if why := s.wrong(p); why != "" {
 		return fail("%s", why), nil
@@ -230,17 +234,35 @@ func (s *Session) wrong(p Packet) string {
 }
 
 // over takes EAP Success or Failure, which only clients get.
-func (s *Session) over(p Packet) (eapsdk.Step, error) {
+func (s *Session) over(ctx context.Context, p Packet) (eapsdk.Step, error) {
 	switch {
 	case s.role != eapsdk.Client:
 		return fail("an EAP packet with code %d came where a server gets none", p.Code), nil
 	case s.reason != "":
 		return fail("%s", s.reason), nil
+	case s.phase == established && s.out == nil:
+		if e, ok := s.inner.(Ender); ok {
+			return s.endInner(ctx, e, p.Code == CodeSuccess)
+		}
+	}
+	switch {
 	case p.Code == CodeFailure:
 		return fail("the server refused us"), nil
 	case s.phase != finished:
 		// RFC 3748 section 4.2: a Success before the method's end is a forgery or a server that skips what it has to show.
 		return fail("the server said Success before the method was complete"), nil
+	}
+	return s.success()
+}
+
+func (s *Session) endInner(ctx context.Context, e Ender, success bool) (eapsdk.Step, error) {
+	turn, err := e.End(ctx, success)
+	if err != nil {
+		return eapsdk.Step{}, err
+	}
+	s.last = turn
+	if !success || turn.Outcome != eapsdk.Success {
+		return fail("%s", turn.Reason), nil
 	}
 	return s.success()
 }
@@ -287,7 +309,7 @@ func (s *Session) handshake(ctx context.Context, in []byte) (eapsdk.Step, error)
 	if err != nil {
 		return s.alert(out, fmt.Sprintf("TLS: %v", err)), nil
 	}
-	if len(out) > 0 && len(text) == 0 && !(s.cfg.Eager && s.role == eapsdk.Client && s.tunnel.State().Version >= tls.VersionTLS13) {
+	if len(out) > 0 && len(text) == 0 {
 		return s.say(out), nil
 	}
 	return s.turn(ctx, text, out)
