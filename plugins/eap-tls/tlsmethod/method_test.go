@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
+	"github.com/trike-ipsec/trike/plugins/internal/eaptalk"
 	"github.com/trike-ipsec/trike/plugins/internal/pkitest"
 )
 
@@ -45,45 +46,13 @@ func side(t *testing.T, pair pkitest.Pair, ca []byte, values map[string]string, 
 	return m
 }
 
-// talk lets both sides talk to the end, as authproc would on each side. mangle sees each packet on its way to the server.
-func talk(t *testing.T, server, client eapsdk.Method, b eapsdk.Begin, mangle func([]byte) []byte) (s, c eapsdk.Step, packets [][]byte) {
+func talk(t *testing.T, server, client eapsdk.Method, b eapsdk.Begin) (s, c eapsdk.Step, packets [][]byte) {
 	t.Helper()
-	ctx := context.Background()
-	b.Role, b.Identifier = eapsdk.Server, 7
-	ss, s, err := server.Begin(ctx, b)
+	said, err := eaptalk.Run(context.Background(), server, client, b, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ss.Abort("the test is over")
-	packets = append(packets, s.Packet)
-	b.Role, b.Packet = eapsdk.Client, s.Packet
-	cs, c, err := client.Begin(ctx, b)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer cs.Abort("the test is over")
-	for round := 0; c.Outcome == eapsdk.Continue && round < 1000; round++ {
-		out := c.Packet
-		if mangle != nil {
-			out = mangle(out)
-		}
-		packets = append(packets, out)
-		if s, err = ss.Next(ctx, out); err != nil {
-			t.Fatal(err)
-		}
-		next := s.Packet
-		switch s.Outcome {
-		case eapsdk.Success:
-			next = []byte{3, out[1], 0, 4}
-		case eapsdk.Failure:
-			next = []byte{4, out[1], 0, 4}
-		}
-		packets = append(packets, next)
-		if c, err = cs.Next(ctx, next); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s, c, packets
+	return said.Server, said.Client, said.Packets
 }
 
 func agree(t *testing.T, s, c eapsdk.Step) {
@@ -104,7 +73,7 @@ func TestBothVersionsAndKindsOfKeyEndInTheSameKeys(t *testing.T) {
 			t.Run(kind+" "+version, func(t *testing.T) {
 				server := side(t, p.server, p.ca.PEM(), map[string]string{"max-version": version, "fragment-size": "500"})
 				client := side(t, p.client, p.ca.PEM(), map[string]string{"fragment-size": "300"})
-				s, c, packets := talk(t, server, client, eapsdk.Begin{Identity: "alice@example.org", ServerName: "gw.example"}, nil)
+				s, c, packets := talk(t, server, client, eapsdk.Begin{Identity: "alice@example.org", ServerName: "gw.example"})
 				agree(t, s, c)
 				if s.Identity != "alice@example.org" {
 					t.Errorf("the peer proved to be %q", s.Identity)
@@ -171,7 +140,7 @@ func TestRefusals(t *testing.T) {
 	} {
 		for _, version := range []string{"1.2", "1.3"} {
 			t.Run(c.name+" "+version, func(t *testing.T) {
-				s, cl, _ := talk(t, c.server(t, version), c.client(t, "1.3"), c.begin, nil)
+				s, cl, _ := talk(t, c.server(t, version), c.client(t, "1.3"), c.begin)
 				if c.serverSays == "" {
 					agree(t, s, cl)
 					return
