@@ -16,6 +16,7 @@ import (
 	"github.com/trike-ipsec/trike/plugins/eap-md5/md5"
 	"github.com/trike-ipsec/trike/plugins/eap-mschapv2/mschapv2"
 	"github.com/trike-ipsec/trike/plugins/eap-tls/tlsmethod"
+	"github.com/trike-ipsec/trike/plugins/eap-ttls/ttls"
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
 	"github.com/trike-ipsec/trike/plugins/internal/pkitest"
 )
@@ -152,5 +153,40 @@ func TestPasswordMethods(t *testing.T) {
 			out, ok, last = peer(t, c.method(), config, []string{"eap=" + c.name, `identity="alice"`, `password="looking glass"`}, false)
 			refused(t, out, ok, last, "password")
 		})
+	}
+}
+
+// tunnel is what a server of TTLS or PEAP is given, and the lines by which the peer knows it.
+func tunnel(t *testing.T) (eapsdk.Config, []string) {
+	t.Helper()
+	ca := pkitest.New("root", pkitest.ECDSA)
+	server := ca.Sub("middle").Sub("low").Issue(pkitest.Leaf{CN: "gw", DNS: "gw.example", Server: true, Bulk: 2000})
+	return eapsdk.Config{Values: map[string]string{"fragment-size": "700"},
+			Secrets: map[string][]byte{"certificate": server.Chain, "key": server.Key, "users": []byte("alice: wonderland\n")}},
+		append(files(t, map[string][]byte{"ca_cert": ca.PEM()}), `domain_match="gw.example"`, `anonymous_identity="somebody"`)
+}
+
+// tunnelled runs one inner method with the right and with a wrong password.
+func tunnelled(t *testing.T, method func() eapsdk.Method, config eapsdk.Config, lines []string, version, phase1 string) {
+	t.Helper()
+	network := append(lines, `phase1="`+versions()[version]+phase1+`"`, `identity="alice"`)
+	out, ok, last := peer(t, method(), config, append(network, `password="wonderland"`), true)
+	admitted(t, out, ok, last)
+	if last.Identity != "alice" || !strings.Contains(out, "SSL: Using TLS version TLSv"+version) {
+		t.Errorf("%q was let in by another TLS than %s", last.Identity, version)
+	}
+	out, ok, last = peer(t, method(), config, append(network, `password="looking glass"`), true)
+	refused(t, out, ok, last, "password")
+}
+
+func TestEAPTTLS(t *testing.T) {
+	config, lines := tunnel(t)
+	config.Values["inner"] = "pap mschapv2 eap-mschapv2 eap-gtc eap-md5"
+	for version := range versions() {
+		for _, phase2 := range []string{"auth=PAP", "auth=MSCHAPV2", "autheap=MSCHAPV2", "autheap=GTC", "autheap=MD5"} {
+			t.Run(version+" "+phase2, func(t *testing.T) {
+				tunnelled(t, func() eapsdk.Method { return &ttls.Method{} }, config, append(lines, "eap=TTLS", `phase2="`+phase2+`"`), version, "")
+			})
+		}
 	}
 }
