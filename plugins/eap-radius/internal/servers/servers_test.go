@@ -32,6 +32,26 @@ type world struct {
 	log     strings.Builder
 }
 
+// Write takes a line of the operator's log.
+func (w *world) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(b)
+}
+
+// told is what the operator read.
+func (w *world) told() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.String()
+}
+
+func (w *world) times(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.asked[name]
+}
+
 func newWorld(t *testing.T) *world {
 	return &world{t: t, scripts: map[string]script{}, asked: map[string]int{}}
 }
@@ -63,7 +83,7 @@ func (w *world) dial(_ context.Context, e servers.Endpoint) (net.Conn, error) {
 }
 
 func (w *world) group(names ...string) *servers.Group {
-	c := servers.Config{Secret: secret, Timeout: time.Second, Tries: 3, Dead: time.Minute, Dial: w.dial, Log: slog.New(slog.NewTextHandler(&w.log, nil))}
+	c := servers.Config{Secret: secret, Timeout: time.Second, Tries: 3, Dead: time.Minute, Dial: w.dial, Log: slog.New(slog.NewTextHandler(w, nil))}
 	for _, n := range names {
 		c.Servers = append(c.Servers, servers.Endpoint{Host: n, Port: "1812"})
 	}
@@ -153,10 +173,10 @@ func TestBadAnswersAreAsGoodAsNone(t *testing.T) {
 				if !errors.Is(err, servers.ErrNoAnswer) || !strings.Contains(err.Error(), c.want.Error()) {
 					t.Errorf("%v, want %v", err, c.want)
 				}
-				if w.asked["a"] != 3 {
-					t.Errorf("asked %d times", w.asked["a"])
+				if w.times("a") != 3 {
+					t.Errorf("asked %d times", w.times("a"))
 				}
-				if s := err.Error() + w.log.String(); strings.Contains(s, string(secret)) {
+				if s := err.Error() + w.told(); strings.Contains(s, string(secret)) {
 					t.Errorf("the secret is told: %s", s)
 				}
 			})
@@ -245,7 +265,7 @@ func TestOthersStandInForASilentServer(t *testing.T) {
 		if d, from := ask(); from != "a:1812" || d != 0 {
 			t.Errorf("after its return: %s after %s", from, d)
 		}
-		if log := w.log.String(); strings.Count(log, "does not answer") != 1 || strings.Count(log, "answers again") != 1 {
+		if log := w.told(); strings.Count(log, "does not answer") != 1 || strings.Count(log, "answers again") != 1 {
 			t.Errorf("the operator read:\n%s", log)
 		}
 	})
@@ -283,8 +303,8 @@ func TestHurriedCallerKillsNoServer(t *testing.T) {
 		if _, err := g.Exchange(cancelled, nil, access()); err == nil {
 			t.Fatal("an answer came to a cancelled request")
 		}
-		if w.log.Len() != 0 {
-			t.Errorf("the operator read: %s", w.log.String())
+		if w.told() != "" {
+			t.Errorf("the operator read: %s", w.told())
 		}
 	})
 }
@@ -305,7 +325,7 @@ func TestConversationStaysWithItsServer(t *testing.T) {
 		if _, err := g.Exchange(t.Context(), a.From, access()); !errors.Is(err, servers.ErrNoAnswer) {
 			t.Errorf("%v", err)
 		}
-		if w.asked["b"] != 0 {
+		if w.times("b") != 0 {
 			t.Error("another server was asked in the middle of a conversation")
 		}
 		if a, err := g.Exchange(t.Context(), nil, access()); err != nil || a.From.String() != "b:1812" {
@@ -352,8 +372,8 @@ func TestTooLargeARequestIsNoServersFault(t *testing.T) {
 		if _, err := g.Exchange(t.Context(), nil, p); err == nil || errors.Is(err, servers.ErrNoAnswer) {
 			t.Errorf("%v", err)
 		}
-		if w.log.Len() != 0 {
-			t.Errorf("the operator read: %s", w.log.String())
+		if w.told() != "" {
+			t.Errorf("the operator read: %s", w.told())
 		}
 	})
 }
