@@ -18,6 +18,7 @@ const settingIdentityFrom = "identity-from"
 
 // Method is EAP-TLS. The zero value waits for Configure.
 type Method struct {
+	log   *slog.Logger
 	creds *eaptls.Credentials
 	from  string
 }
@@ -39,7 +40,8 @@ func (m *Method) Describe() eapsdk.Description {
 }
 
 // Configure implements eapsdk.Method.
-func (m *Method) Configure(_ context.Context, c eapsdk.Config, _ *slog.Logger) error {
+func (m *Method) Configure(_ context.Context, c eapsdk.Config, log *slog.Logger) error {
+	m.log = log
 	creds, err := eaptls.ParseCredentials(c)
 	switch {
 	case err != nil:
@@ -68,7 +70,7 @@ func (m *Method) Begin(ctx context.Context, b eapsdk.Begin) (eapsdk.Session, eap
 	if b.Role == eapsdk.Server {
 		inner = &server{from: m.from, claimed: b.Identity}
 	}
-	return eaptls.Start(ctx, eaptls.Config{Type: eapsdk.TypeTLS, TLS: conf, Label12: eaptls.Label12, Fragment: m.creds.Fragment}, b, inner)
+	return eaptls.Start(ctx, eaptls.Config{Type: eapsdk.TypeTLS, TLS: conf, Label12: eaptls.Label12, Fragment: m.creds.Fragment, Log: m.log}, b, inner)
 }
 
 // commitment is the application data with which a server says that no handshake message follows (RFC 9190 section 2.5): the protected success indication of TLS 1.3.

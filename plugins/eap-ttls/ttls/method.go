@@ -45,6 +45,7 @@ const (
 
 // Method is EAP-TTLS. The zero value is ready for Configure.
 type Method struct {
+	log   *slog.Logger
 	creds *eaptls.Credentials
 	inner []string
 	eap   *eapinner.Methods
@@ -69,6 +70,7 @@ func (*Method) Describe() eapsdk.Description {
 
 // Configure implements eapsdk.Method.
 func (m *Method) Configure(ctx context.Context, c eapsdk.Config, log *slog.Logger) error {
+	m.log = log
 	text, server := c.Secrets["users"]
 	password, client := c.Secrets["password"]
 	if server == client {
@@ -159,7 +161,7 @@ func (m *Method) Begin(ctx context.Context, b eapsdk.Begin) (eapsdk.Session, eap
 			return nil, eapsdk.Step{}, err
 		}
 	}
-	return eaptls.Start(ctx, eaptls.Config{Type: eapsdk.TypeTTLS, Versioned: true, TLS: conf, Label12: label12, Fragment: m.creds.Fragment}, b, inner)
+	return eaptls.Start(ctx, eaptls.Config{Type: eapsdk.TypeTTLS, Versioned: true, TLS: conf, Label12: label12, Fragment: m.creds.Fragment, Log: m.log}, b, inner)
 }
 
 // implicitChallenge is what MS-CHAPv2 takes for the server's challenge, and an identifier behind it: nobody chooses it, so nobody can carry an answer from one tunnel into

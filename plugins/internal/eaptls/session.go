@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
 	"time"
@@ -43,7 +44,8 @@ type Turn struct {
 	Identity string
 	Groups   []string
 	Grants   eapsdk.Grants
-	Reason   string
+	// Reason is as in eapsdk.Step. With Continue it is why the session will fail, when the other side has to be told within the tunnel first.
+	Reason string
 }
 
 // Config is what makes a session of one method.
@@ -56,6 +58,8 @@ type Config struct {
 	Label12 string
 	// Fragment is the most octets of an EAP packet that we send, 0 for DefaultFragment.
 	Fragment int
+	// Log hears of what the other side is being told when the session is aborted, which no Step says then. nil for nobody.
+	Log *slog.Logger
 	// Limit is how long the session may take in all, 0 for DefaultLimit.
 	Limit time.Duration
 }
@@ -65,6 +69,7 @@ type Session struct {
 	// mu: the limit's timer ends the session from a goroutine of its own.
 	mu     sync.Mutex
 	cfg    Config
+	name   string
 	role   eapsdk.Role
 	tunnel *Tunnel
 	inner  Inner
@@ -101,7 +106,7 @@ func Start(ctx context.Context, c Config, b eapsdk.Begin, inner Inner) (*Session
 	if c.Limit == 0 {
 		c.Limit = DefaultLimit
 	}
-	s := &Session{cfg: c, role: b.Role, inner: inner, phase: handshaking, identifier: b.Identifier}
+	s := &Session{cfg: c, name: b.Session, role: b.Role, inner: inner, phase: handshaking, identifier: b.Identifier}
 	s.tunnel = NewTunnel(b.Role == eapsdk.Server, c.TLS)
 	s.timer = time.AfterFunc(c.Limit, func() { s.Abort("the session took longer than " + c.Limit.String()) })
 	if b.Role == eapsdk.Server {
@@ -120,6 +125,9 @@ func Start(ctx context.Context, c Config, b eapsdk.Begin, inner Inner) (*Session
 func (s *Session) Abort(reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.phase != ended && s.cfg.Log != nil && (s.reason != "" || s.last.Reason != "") {
+		s.cfg.Log.Info("EAP session aborted while the other side was being told of a failure", "session", s.name, "failure", s.reason+s.last.Reason, "aborted", reason)
+	}
 	s.end(reason)
 }
 
@@ -340,7 +348,7 @@ func (s *Session) turn(ctx context.Context, text, before []byte) (eapsdk.Step, e
 	case eapsdk.Success:
 		s.phase = finished
 	case eapsdk.Failure:
-		s.phase, s.reason = finished, turn.Reason
+		s.phase, s.reason, s.last.Reason = finished, turn.Reason, ""
 	}
 	return s.say(out), nil
 }

@@ -1,7 +1,9 @@
 package eaptls
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
@@ -185,4 +187,42 @@ func TestASessionHasALimitOfItsOwn(t *testing.T) {
 			t.Errorf("the method was told %d times", inner.aborted)
 		}
 	})
+}
+
+// telling is an Inner that has failed, and tells the other side first.
+type telling struct {
+	silent
+	told bool
+}
+
+func (i *telling) Turn(context.Context, *Tunnel, []byte) (Turn, error) {
+	i.told = true
+	return Turn{Outcome: eapsdk.Continue, Send: []byte{1}, Reason: "wrong password"}, nil
+}
+
+func TestAReasonIsNotLostWhenThePeerGoesAway(t *testing.T) {
+	creds := credentials(t)
+	var log bytes.Buffer
+	inner := &telling{}
+	conf, _ := creds.ServerTLS(false)
+	server, start, err := Start(context.Background(), Config{Type: eapsdk.TypeTLS, TLS: conf, Log: slog.New(slog.NewTextHandler(&log, nil))},
+		eapsdk.Begin{Role: eapsdk.Server, Session: "s7", Identifier: 9}, inner)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, said := begin(t, creds, eapsdk.Begin{Role: eapsdk.Client, ServerName: "gw.example", Packet: start.Packet}, &silent{}, false)
+	defer client.Abort("done")
+	for !inner.told {
+		answer, err := server.Next(context.Background(), said.Packet)
+		if err != nil || answer.Outcome != eapsdk.Continue {
+			t.Fatalf("%v, %s, %v", answer.Outcome, answer.Reason, err)
+		}
+		if said, err = client.Next(context.Background(), answer.Packet); err != nil {
+			t.Fatal(err)
+		}
+	}
+	server.Abort("the peer is silent")
+	if !strings.Contains(log.String(), "wrong password") || !strings.Contains(log.String(), "s7") {
+		t.Errorf("the log says %q", log.String())
+	}
 }
