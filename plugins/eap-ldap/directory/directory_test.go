@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -79,6 +80,27 @@ func TestLoginsAtOpenLDAP(t *testing.T) {
 		})
 	}
 
+	t.Run("more logins at once than ask the directory at once", func(t *testing.T) {
+		d := directory(t, s.ca, with(with(service, groups...), "timeout", "30"))
+		results := make(chan error)
+		const many = 2*maxBusy + 1
+		for i := range many {
+			go func() {
+				password := []string{"wonderland", "guess"}[i%2]
+				_, err := d.Verify(t.Context(), "alice", []byte(password))
+				if refused := errors.Is(err, users.ErrRefused); err != nil && !refused || refused != (i%2 == 1) {
+					results <- fmt.Errorf("%s: %w", password, err)
+					return
+				}
+				results <- nil
+			}()
+		}
+		for range many {
+			if err := <-results; err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	t.Run("a domain and a realm", func(t *testing.T) {
 		if got, err := directory(t, s.ca, direct).Verify(t.Context(), `EXAMPLE\alice@example.org`, []byte("wonderland")); err != nil || got.Name != "alice" {
 			t.Errorf("%+v, %v", got, err)

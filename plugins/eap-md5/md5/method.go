@@ -76,6 +76,9 @@ func (m *Method) Configure(_ context.Context, c eapsdk.Config, log *slog.Logger)
 		return fmt.Errorf("setting name is %d octets or has control characters: it may have %d octets", len(m.name), maxName)
 	}
 	m.password, m.hasPassword = []byte(strings.TrimRight(string(password), "\r\n")), client
+	if client && len(m.password) == 0 {
+		return errors.New("secret password is empty")
+	}
 	if !server {
 		return nil
 	}

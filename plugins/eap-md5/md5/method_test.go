@@ -100,6 +100,9 @@ func TestWhatCannotBegin(t *testing.T) {
 	if err := new(Method).Configure(context.Background(), eapsdk.Config{}, slog.New(slog.DiscardHandler)); err == nil {
 		t.Error("a method without a secret")
 	}
+	if err := new(Method).Configure(context.Background(), eapsdk.Config{Secrets: map[string][]byte{"password": []byte("\n")}}, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("a client with an empty password")
+	}
 	if _, _, err := configured(t, "password", "x").Begin(t.Context(), eapsdk.Begin{Role: eapsdk.Server}); err == nil {
 		t.Error("a server without users")
 	}

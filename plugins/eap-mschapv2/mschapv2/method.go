@@ -80,7 +80,11 @@ func (m *Method) Configure(_ context.Context, c eapsdk.Config, log *slog.Logger)
 		return fmt.Errorf("setting name is %d octets or has control characters: it may have %d octets", len(m.name), maxName)
 	}
 	if client {
-		if m.password, err = mschap.HashPassword(strings.TrimRight(string(password), "\r\n")); err != nil {
+		word := strings.TrimRight(string(password), "\r\n")
+		if word == "" {
+			return errors.New("secret password is empty")
+		}
+		if m.password, err = mschap.HashPassword(word); err != nil {
 			return fmt.Errorf("secret password: %w", err)
 		}
 		m.hasPassword = true

@@ -277,6 +277,7 @@ func TestSettingsThatAreWrong(t *testing.T) {
 		"fold-case is":          {Values: map[string]string{"fold-case": "1"}, Secrets: map[string][]byte{"users": []byte(house)}},
 		"setting name":          {Values: map[string]string{"name": "a\nb"}, Secrets: map[string][]byte{"users": []byte(house)}},
 		"line 1: there is no c": {Secrets: map[string][]byte{"users": []byte("hunter2")}},
+		"password is empty":     {Secrets: map[string][]byte{"password": []byte("\n")}},
 		"secret password":       {Secrets: map[string][]byte{"password": []byte(strings.Repeat("hunter2", 50))}},
 	} {
 		err := new(Method).Configure(context.Background(), c, slog.New(slog.DiscardHandler))
