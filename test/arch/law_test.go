@@ -95,6 +95,7 @@ var onlyThere = []struct {
 	why   string
 }{
 	{cue, []string{"compiler/..."}, "the policy language stays out of everything that runs"},
+	{"github.com/go-ldap/ldap/v3/...", []string{"plugins/eap-ldap/..."}, "a directory's client is linked where a directory is asked, and nowhere else"},
 	{"github.com/hashicorp/go-plugin/...", []string{"authproc/...", "plugins/...", "internal/supervise"}, "plugins are authproc's to talk to"},
 	{"os/exec", []string{"internal/supervise", "cmd/triked", "plugins/eapsdk/...", "test/..."}, "only the supervisor starts a process"},
 	{"os/user", []string{"internal/supervise", "cmd/triked", "test/..."}, "only the supervisor knows users"},
