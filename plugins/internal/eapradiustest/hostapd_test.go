@@ -50,15 +50,15 @@ func ownNetwork(t *testing.T) bool {
 	return false
 }
 
-// startHostapd starts it as a RADIUS server for this machine alone.
-func startHostapd(t *testing.T, users string) {
+// startHostapd starts it as a RADIUS server for this machine alone, with more lines of its configuration.
+func startHostapd(t *testing.T, users string, lines ...string) {
 	t.Helper()
 	dir := t.TempDir()
 	conf := filepath.Join(dir, "hostapd.conf")
 	for name, text := range map[string]string{
 		"users":        users,
 		"clients":      "127.0.0.1 shared\n",
-		"hostapd.conf": "driver=none\neap_server=1\neap_user_file=" + dir + "/users\nradius_server_clients=" + dir + "/clients\nradius_server_auth_port=" + radiusPort + "\n",
+		"hostapd.conf": "driver=none\neap_server=1\neap_user_file=" + dir + "/users\nradius_server_clients=" + dir + "/clients\nradius_server_auth_port=" + radiusPort + "\n" + strings.Join(lines, "\n") + "\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -128,6 +128,9 @@ func login(t *testing.T, relay, client eapsdk.Method, name string) (served, came
 		if served, err = s.Next(t.Context(), came.Packet); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if c == nil {
+		return served, came // it refused the name
 	}
 	end := served.Packet
 	if len(end) == 0 && served.Outcome == eapsdk.Success {
