@@ -45,6 +45,7 @@ func known() []eapsdk.Setting {
 		{Name: "coa-window", Help: "how far a server's clock may be from ours, 1s to 1h; default 5m"},
 		{Name: "tls-certificate", Secret: true, Help: "this gateway's certificate for RADIUS over TLS, PEM, with its chain"},
 		{Name: "tls-key", Secret: true, Help: "that certificate's key, PEM"},
+		{Name: "tls-server-name", Help: "the name in the certificates of the servers of TLS; default the host as it is in servers"},
 		{Name: "tls-ca", Secret: true, Help: "the authorities that the servers' certificates must come from, PEM"},
 	}
 }
@@ -151,7 +152,7 @@ func (r *reader) credentials(s *settings) {
 		// RFC 6614 section 2.3 wants both sides to have a certificate. The library's errors name no octet of a key.
 		r.wrong("tls-certificate, tls-key: RADIUS over TLS needs both, as PEM: %w", err)
 	}
-	s.tls = &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+	s.tls = &tls.Config{ServerName: r.text("tls-server-name", ""), RootCAs: roots, Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
 }
 
 func (r *reader) text(name, otherwise string) string {

@@ -54,7 +54,7 @@ type Config struct {
 	Timeout time.Duration // before the first repetition; each later one waits twice as long
 	Tries   int           // how often a request is sent to a server, the first time included
 	Dead    time.Duration // how long a server that did not answer is passed over
-	TLS     *tls.Config   // for servers of TLS; ServerName is set for each
+	TLS     *tls.Config   // for servers of TLS; without ServerName, each has to prove its own Host
 	// Dial opens a socket; nil is the network.
 	Dial func(ctx context.Context, e Endpoint) (net.Conn, error)
 	Log  *slog.Logger
@@ -346,6 +346,8 @@ func (s *Server) dial(ctx context.Context) (net.Conn, error) {
 		return nil, errors.New("no TLS certificates are set")
 	}
 	c := s.config.TLS.Clone()
-	c.ServerName = s.endpoint.Host
+	if c.ServerName == "" {
+		c.ServerName = s.endpoint.Host
+	}
 	return (&tls.Dialer{Config: c}).DialContext(ctx, "tcp", address)
 }
