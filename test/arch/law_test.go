@@ -97,6 +97,7 @@ var onlyThere = []struct {
 	{cue, []string{"compiler/..."}, "the policy language stays out of everything that runs"},
 	{"github.com/go-ldap/ldap/v3/...", []string{"plugins/eap-ldap/..."}, "a directory's client is linked where a directory is asked, and nowhere else"},
 	{"github.com/hashicorp/go-plugin/...", []string{"authproc/...", "plugins/...", "internal/supervise"}, "plugins are authproc's to talk to"},
+	{"layeh.com/radius/...", []string{"plugins/eap-radius/...", "plugins/internal/eapradiustest"}, "its server checks no Message-Authenticator: it is a codec, used where one is added"},
 	{"os/exec", []string{"internal/supervise", "cmd/triked", "plugins/eapsdk/...", "test/..."}, "only the supervisor starts a process"},
 	{"os/user", []string{"internal/supervise", "cmd/triked", "test/..."}, "only the supervisor knows users"},
 	{"testing", []string{"xfrmproc/internal/backend/backendtest", "plugins/eaptest", "test/..."}, "no program that runs links the test framework and its flags"},
