@@ -14,6 +14,8 @@
 //
 // Without crypto binding the keys come from TLS alone; with it, from TLS and the inner method. A server that has it optional asks for it always, and takes a peer that does not
 // answer: then somebody who makes a user's machine speak EAP-MSCHAPv2 outside a tunnel can put the answers into a tunnel of his own. Require it where all peers have it.
+// With TLS 1.3 the binding is made of the 128 octets of RFC 9427, as wpa_supplicant does; hostapd as a server (2.10) makes it of another export, so a client here refuses its
+// binding: let it speak TLS 1.2, or set crypto-binding to no.
 package peap
 
 import (
