@@ -48,16 +48,17 @@ func (r *Relay) Account(ctx context.Context, rec eapsdk.Record) error {
 	if r.acct == nil {
 		return nil
 	}
-	r.open()
+	r.open(rec.Kind)
 	return r.ledger.Add(ctx, rec)
 }
 
-// open tells the servers that accounting begins, once, before the first record: they forget the sessions of before.
-func (r *Relay) open() {
-	if r.settings.silent {
-		return
-	}
+// open tells the servers that accounting begins, before the first record: they forget the sessions of before. If that record is of a session that stands already, only
+// this plugin began anew, and nothing is told.
+func (r *Relay) open(first eapsdk.RecordKind) {
 	r.opened.Do(func() {
+		if r.settings.silent || first != eapsdk.Start {
+			return
+		}
 		over, cancel := context.WithCancel(context.Background())
 		cancel()
 		if err := r.ledger.Add(over, eapsdk.Record{Kind: recordOn, At: time.Now()}); err != nil && over.Err() == nil {

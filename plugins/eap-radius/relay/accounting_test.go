@@ -106,6 +106,21 @@ func TestRecordIsKeptWhileServersAreSilent(t *testing.T) {
 	}
 }
 
+// A plugin that is started anew while sessions stand must not end them in the servers' books.
+func TestSessionsThatStandAreNotForgotten(t *testing.T) {
+	acct := serve(t, acknowledge)
+	r := configured(t, map[string]string{"servers": "127.0.0.1", "acct-servers": acct.address}, nil)
+	for _, kind := range []eapsdk.RecordKind{eapsdk.Interim, eapsdk.Start} {
+		if err := r.Account(t.Context(), eapsdk.Record{Kind: kind, Session: "1", At: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.Close()
+	if got := acct.statuses(); !slices.Equal(got, []uint32{3, 1}) {
+		t.Errorf("the server heard %d", got)
+	}
+}
+
 func TestAccountingMayBeLeftOut(t *testing.T) {
 	auth := serve(t, md5Server("alice", "open", withMSK(t, msk())))
 	r := configured(t, map[string]string{"servers": auth.address, "acct-servers": "none"}, nil)

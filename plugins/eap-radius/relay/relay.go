@@ -1,6 +1,3 @@
-// Package relay is the EAP method that carries whole conversations to RADIUS servers (RFC 3579). Which EAP method the peer speaks is between it and
-// the server; what comes back is a yes or a no, the MSK, and what the server grants. The sessions that were let in are accounted for (RFC 2866), and
-// the servers may end or change them (RFC 5176).
 package relay
 
 import (

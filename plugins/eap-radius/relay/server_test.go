@@ -165,7 +165,7 @@ func configured(t *testing.T, values map[string]string, secrets map[string][]byt
 	if secrets == nil {
 		secrets = map[string][]byte{}
 	}
-	secrets["secret"] = []byte(secret)
+	secrets["secret"] = []byte(secret + "\n") // as a file has it
 	if values["timeout"] == "" {
 		values["timeout"] = "500ms"
 	}

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -83,7 +84,7 @@ func (r *reader) wrong(format string, args ...any) {
 func read(c eapsdk.Config) (settings, error) {
 	r := &reader{config: c}
 	s := settings{
-		auth: r.endpoints("servers", portAuth), secret: c.Secrets["secret"], timeout: r.duration("timeout", defaultTimeout, 10*time.Millisecond, time.Minute),
+		auth: r.endpoints("servers", portAuth), secret: bytes.TrimRight(c.Secrets["secret"], "\r\n"), timeout: r.duration("timeout", defaultTimeout, 10*time.Millisecond, time.Minute),
 		tries: r.number("tries", defaultTries, 1, 10), dead: r.duration("dead-time", defaultDead, time.Second, 24*time.Hour),
 		acct: r.accounting("acct-servers"), silent: r.choice("acct-on-off", "yes", "no"),
 		identifier: r.text("nas-identifier", "trike"), groups: r.source("groups-from"), keyless: r.choice("keyless", "refuse", "allow"),
