@@ -3,6 +3,7 @@ package authproc
 import (
 	"fmt"
 
+	"github.com/trike-ipsec/trike/authproc/internal/authn"
 	"github.com/trike-ipsec/trike/internal/msg"
 )
 
@@ -27,7 +28,7 @@ func (p *process) sign(m *msg.Sign) *msg.Signed {
 		m.Octets.SKp.Close()
 		return &msg.Signed{Req: m.Req, Error: noPlan}
 	}
-	answer := p.state.Sign(m)
+	answer := p.state.Sign(m, authn.With{})
 	if answer.Error != "" {
 		p.note(m.Connection, answer.Error)
 	}
@@ -39,7 +40,7 @@ func (p *process) verify(m *msg.Verify) *msg.Verified {
 		m.Octets.SKp.Close()
 		return &msg.Verified{Req: m.Req, Error: noPlan}
 	}
-	answer := p.state.Verify(m, &p.issuer, p.cfg.Now())
+	answer := p.state.Verify(m, authn.With{Issuer: &p.issuer, Now: p.cfg.Now()})
 	if !answer.OK {
 		p.note("", answer.Error)
 	}

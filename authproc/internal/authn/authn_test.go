@@ -34,7 +34,7 @@ func TestAuthIsTheRFCs(t *testing.T) {
 			id := append([]byte{2, 0, 0, 0}, "berlin.example"...)
 			octets := bytes.Join([][]byte{o.Message, o.Nonce, mac(o.SKp.Reveal(), id), o.IntAuth}, nil)
 			want := mac(mac([]byte("the key"), []byte("Key Pad for IKEv2")), octets)
-			got := berlin(t, "the key").Sign(&msg.Sign{Connection: "paris", Initiator: initiator, Octets: o})
+			got := berlin(t, "the key").Sign(&msg.Sign{Connection: "paris", Initiator: initiator, Octets: o}, With{})
 			if got.Error != "" || !bytes.Equal(got.Data, want) || got.Method != 2 || got.ID.Type != ikev2.ID_FQDN || string(got.ID.Data) != "berlin.example" {
 				t.Errorf("%v: %+v, want %x", o.PRF, got, want)
 			}
@@ -85,8 +85,8 @@ func TestBothEndsAgree(t *testing.T) {
 					o.IntAuth = make([]byte, intAuth)
 					return o
 				}
-				s := berlin(t, "k").Sign(&msg.Sign{Connection: "paris", Initiator: initiator, Octets: octets()})
-				v := paris(t, "k").Verify(&msg.Verify{Connections: []string{"berlin"}, Initiator: initiator, PeerID: s.ID, Method: s.Method, Data: s.Data, Octets: octets()}, issuer(), noon)
+				s := berlin(t, "k").Sign(&msg.Sign{Connection: "paris", Initiator: initiator, Octets: octets()}, With{})
+				v := paris(t, "k").Verify(&msg.Verify{Connections: []string{"berlin"}, Initiator: initiator, PeerID: s.ID, Method: s.Method, Data: s.Data, Octets: octets()}, With{Issuer: issuer(), Now: noon})
 				if !v.OK || v.Grants[0].Connection != "berlin" || v.Grants[0].Expiry != noon.Unix()+GrantLife || !msg.GrantMAC(secret.Copy(grantKey), v.Grants[0]) {
 					t.Errorf("%v, initiator %v, IntAuth %d: %+v %+v", p.id, initiator, intAuth, s, v)
 				}
@@ -124,7 +124,7 @@ func TestEveryOctetCounts(t *testing.T) {
 	}
 	id := msg.ID{Type: ikev2.ID_FQDN, Data: []byte("berlin.example")}
 	auth := c.auth([]byte("k"), id)
-	if v := paris(t, "k").Verify(&msg.Verify{Connections: []string{"berlin"}, PeerID: id, Method: 2, Data: auth, Octets: o}, issuer(), noon); !v.OK {
+	if v := paris(t, "k").Verify(&msg.Verify{Connections: []string{"berlin"}, PeerID: id, Method: 2, Data: auth, Octets: o}, With{Issuer: issuer(), Now: noon}); !v.OK {
 		t.Error(v.Error)
 	}
 }
@@ -171,7 +171,7 @@ func TestUnknownIdentityCostsTheSame(t *testing.T) {
 		counted := prf{real.id, real.size, func(k []byte) hash.Hash { n++; return real.new(k) }}
 		in := someOctets(real.id, true)
 		m := &msg.Verify{Connections: candidates, PeerID: msg.ID{Type: ikev2.ID_FQDN, Data: []byte(peer)}, Data: make([]byte, 32)}
-		fits, _ := s.candidates(m)
+		fits, _ := s.candidates(m, wants(plan.AuthPSK, "a pre-shared key"))
 		s.prove(octets{counted, &in}, m, fits)
 		return n
 	}
@@ -190,7 +190,7 @@ func TestReportsAreBounded(t *testing.T) {
 		conns = append(conns, between(name, fqdn("hub.example"), fqdn(name+".example"), "k"))
 		m.Connections = append(m.Connections, name)
 	}
-	v := gateway(t, conns, "k", "key").Verify(m, issuer(), noon)
+	v := gateway(t, conns, "k", "key").Verify(m, With{Issuer: issuer(), Now: noon})
 	refused(t, v, "and 992 more connections")
 	if len(v.Error) > 2000 || strings.ContainsAny(v.Error, "\n\x1b") {
 		t.Errorf("%d octets: %q", len(v.Error), v.Error)
@@ -203,9 +203,9 @@ func TestGrantsInOrder(t *testing.T) {
 	conns := []plan.AuthConnection{between("a", hub, spoke, "k1"), between("b", hub, spoke, "k2"), between("c", hub, spoke, "k1"), between("d", hub, fqdn("other.example"), "k1")}
 	s := gateway(t, conns, "k1", "one", "k2", "two")
 	peer := gateway(t, []plan.AuthConnection{between("hub", spoke, hub, "k")}, "k", "one")
-	signed := peer.Sign(&msg.Sign{Connection: "hub", Initiator: true, Octets: someOctets(ikev2.PRF_HMAC_SHA2_384, true)})
+	signed := peer.Sign(&msg.Sign{Connection: "hub", Initiator: true, Octets: someOctets(ikev2.PRF_HMAC_SHA2_384, true)}, With{})
 	v := s.Verify(&msg.Verify{Connections: []string{"d", "c", "b", "c", "nope", "a"}, Initiator: true, PeerID: signed.ID, Method: 2, Data: signed.Data,
-		Octets: someOctets(ikev2.PRF_HMAC_SHA2_384, true)}, issuer(), noon)
+		Octets: someOctets(ikev2.PRF_HMAC_SHA2_384, true)}, With{Issuer: issuer(), Now: noon})
 	if !v.OK || len(v.Grants) != 2 || v.Grants[0].Connection != "c" || v.Grants[1].Connection != "a" || v.Grants[0].Serial >= v.Grants[1].Serial {
 		t.Fatalf("%+v", v)
 	}
@@ -246,7 +246,7 @@ func TestIdentities(t *testing.T) {
 		if len(problems) != 1 || problems[0].Connection != "c" || problems[0].Pos.Line != 7 {
 			t.Errorf("%v: %+v", bad, problems)
 		}
-		if v := s.Sign(&msg.Sign{Connection: "c", Octets: someOctets(ikev2.PRF_HMAC_SHA1, false)}); v.Error == "" || v.Data != nil {
+		if v := s.Sign(&msg.Sign{Connection: "c", Octets: someOctets(ikev2.PRF_HMAC_SHA1, false)}, With{}); v.Error == "" || v.Data != nil {
 			t.Errorf("%v: signed", bad)
 		}
 	}
@@ -262,10 +262,10 @@ func TestProblemsStayWithTheirConnections(t *testing.T) {
 	if len(problems) != 3 || problems[0].Connection != "b" || !strings.Contains(problems[0].Text, ErrFile.Error()) || !strings.Contains(problems[1].Text, "not handed over") || !strings.Contains(problems[2].Text, "not in the plan") {
 		t.Fatalf("%+v", problems)
 	}
-	if x := s.Sign(&msg.Sign{Connection: "a", Octets: someOctets(ikev2.PRF_HMAC_SHA1, false)}); x.Error != "" {
+	if x := s.Sign(&msg.Sign{Connection: "a", Octets: someOctets(ikev2.PRF_HMAC_SHA1, false)}, With{}); x.Error != "" {
 		t.Error(x.Error)
 	}
-	x := s.Verify(&msg.Verify{Connections: []string{"b"}, PeerID: msg.ID{Type: ikev2.ID_FQDN, Data: []byte("b.example")}, Method: 2, Data: make([]byte, 20), Octets: someOctets(ikev2.PRF_HMAC_SHA1, false)}, issuer(), noon)
+	x := s.Verify(&msg.Verify{Connections: []string{"b"}, PeerID: msg.ID{Type: ikev2.ID_FQDN, Data: []byte("b.example")}, Method: 2, Data: make([]byte, 20), Octets: someOctets(ikev2.PRF_HMAC_SHA1, false)}, With{Issuer: issuer(), Now: noon})
 	refused(t, x, `secret "bad"`)
 	if !s.Has("a") || s.Has("z") || len(s.Problems()) != 3 {
 		t.Error("what the plan has is not known")
@@ -278,7 +278,7 @@ func TestKeysAreWiped(t *testing.T) {
 	s, _ := New(plan.AuthView{Secrets: []plan.Secret{{Name: "k"}}, Connections: []plan.AuthConnection{between("c", fqdn("a"), fqdn("b"), "k")}}, []Secret{{Name: "k", Key: secret.New(key)}})
 	o := someOctets(ikev2.PRF_HMAC_SHA2_256, true)
 	skp := o.SKp.Reveal()
-	s.Sign(&msg.Sign{Connection: "c", Initiator: true, Octets: o})
+	s.Sign(&msg.Sign{Connection: "c", Initiator: true, Octets: o}, With{})
 	s.Close()
 	if !bytes.Equal(skp, make([]byte, len(skp))) || !bytes.Equal(key, make([]byte, len(key))) {
 		t.Errorf("%x %q", skp, key)

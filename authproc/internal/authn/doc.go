@@ -4,8 +4,8 @@
 // It is pure: no file, socket or clock. Who asks is ikeproc, which is assumed to be taken over, so nothing that it says is signed as it is:
 //
 //	s, problems := authn.New(view, secrets)     // one plan's credentials
-//	signed := s.Sign(m)                         // never fails by crashing: an error is for the operator
-//	verified := s.Verify(m, issuer, now)
+//	signed := s.Sign(m, authn.With{})           // never fails by crashing: an error is for the operator
+//	verified := s.Verify(m, authn.With{Issuer: issuer, Now: now})
 //
 // # No signing oracle
 //
@@ -17,8 +17,6 @@
 //   - The nonce is the other side's. Our own nonces have NonceLen octets; a peer's nonce that could be taken for one of ours followed by what comes after
 //     it is not signed. So octets that we sign are octets that we check only where prf(SK_p, ID') is the same for both identities.
 package authn
-
-import "github.com/trike-ipsec/trike/internal/ikev2"
 
 // NonceLen is the length in octets of the nonces that our own engine makes in IKE_SA_INIT, and therefore of the nonce in every peer's signed octets.
 const NonceLen = 32
@@ -37,6 +35,3 @@ const (
 	maxGrants  = 64 // that one Verify gives
 	maxTold    = 8  // connections that an error speaks of
 )
-
-// method is the one way to authenticate that there is so far.
-const method = uint8(ikev2.AuthSharedKey)

@@ -25,12 +25,12 @@ func FuzzAsk(f *testing.F) {
 		}
 		switch m := m.(type) {
 		case *msg.Sign:
-			a := s.Sign(m)
+			a := s.Sign(m, With{})
 			if a.Req != m.Req || (a.Error == "") != (len(a.Data) > 0) || a.Error == "" && string(a.ID.Data) != "berlin.example" {
 				t.Fatalf("%+v", a)
 			}
 		case *msg.Verify:
-			if a := s.Verify(m, issuer(), noon); a.Req != m.Req || a.OK || len(a.Grants) > 0 || a.Error == "" || len(a.Error) > 8192 {
+			if a := s.Verify(m, With{Issuer: issuer(), Now: noon}); a.Req != m.Req || a.OK || len(a.Grants) > 0 || a.Error == "" || len(a.Error) > 8192 {
 				t.Fatalf("%+v", a)
 			}
 		case *msg.Renew:
@@ -43,11 +43,11 @@ func FuzzAsk(f *testing.F) {
 
 func BenchmarkVerify(b *testing.B) {
 	signer, checker := berlin(b, "k"), paris(b, "k")
-	signed := signer.Sign(&msg.Sign{Connection: "paris", Initiator: true, Octets: someOctets(ikev2.PRF_HMAC_SHA2_256, true)})
+	signed := signer.Sign(&msg.Sign{Connection: "paris", Initiator: true, Octets: someOctets(ikev2.PRF_HMAC_SHA2_256, true)}, With{})
 	i := issuer()
 	b.ReportAllocs()
 	for range b.N {
-		if v := checker.Verify(&msg.Verify{Connections: []string{"berlin"}, Initiator: true, PeerID: signed.ID, Method: 2, Data: signed.Data, Octets: someOctets(ikev2.PRF_HMAC_SHA2_256, true)}, i, noon); !v.OK {
+		if v := checker.Verify(&msg.Verify{Connections: []string{"berlin"}, Initiator: true, PeerID: signed.ID, Method: 2, Data: signed.Data, Octets: someOctets(ikev2.PRF_HMAC_SHA2_256, true)}, With{Issuer: i, Now: noon}); !v.OK {
 			b.Fatal(v.Error)
 		}
 	}

@@ -23,13 +23,14 @@ func (i *Issuer) SetKey(key secret.Bytes) {
 // Close wipes the key.
 func (i *Issuer) Close() { i.key.Close() }
 
-// grant vouches for a peer. Serials rise also from one life of this process to the next, as time does.
-func (i *Issuer) grant(connection string, peer msg.ID, now time.Time) msg.Grant {
+// open begins a grant. Serials rise also from one life of this process to the next, as time does. It is worth nothing before seal.
+func (i *Issuer) open(connection string, peer msg.ID, now time.Time) msg.Grant {
 	i.serial = max(i.serial+1, uint64(max(now.UnixNano(), 0)))
-	g := msg.Grant{Serial: i.serial, Connection: connection, PeerID: peer, Expiry: now.Unix() + GrantLife}
-	g.MAC = msg.MACGrant(i.key, g)
-	return g
+	return msg.Grant{Serial: i.serial, Session: i.serial, Connection: connection, PeerID: peer, Expiry: now.Unix() + GrantLife}
 }
+
+// seal vouches for it.
+func (i *Issuer) seal(g *msg.Grant) { g.MAC = msg.MACGrant(i.key, *g) }
 
 // Renew extends a grant that is still true: ours, not run out, and for a connection that the plan still has with the same peer and a key that can be used. A key
 // whose octets changed does not end what was authenticated with the old ones: so keys can be changed without an outage.
@@ -47,10 +48,13 @@ func (s *State) Renew(m *msg.Renew, issue *Issuer, now time.Time) *msg.Renewed {
 		return fail("the grant ran out %d s ago: the peer must authenticate again", now.Unix()-g.Expiry)
 	case c == nil:
 		return fail("the plan no longer has it")
-	case c.canon != canonical(g.PeerID):
-		return fail("the plan now wants the peer to be %s, and this one is %s", text(c.peer), text(g.PeerID))
+	case !c.peer.is(g.PeerID):
+		return fail("the plan now wants the peer to be %s, and this one is %s", c.peer, text(g.PeerID))
 	case c.fault != "":
 		return fail("%s", c.fault)
 	}
-	return &msg.Renewed{Req: m.Req, Grant: issue.grant(c.name, g.PeerID, now)}
+	next := issue.open(c.name, g.PeerID, now)
+	next.Session, next.User, next.Peer, next.Own = g.Session, g.User, g.Peer, g.Own
+	issue.seal(&next)
+	return &msg.Renewed{Req: m.Req, Grant: next}
 }

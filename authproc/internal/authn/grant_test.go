@@ -1,6 +1,8 @@
 package authn
 
 import (
+	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,7 +16,10 @@ import (
 func parisGrant(t *testing.T) (*State, *Issuer, msg.Grant) {
 	t.Helper()
 	i := issuer()
-	return berlin(t, "k"), i, i.grant("paris", msg.ID{Type: ikev2.ID_FQDN, Data: []byte("Paris.example")}, noon)
+	g := i.open("paris", msg.ID{Type: ikev2.ID_FQDN, Data: []byte("Paris.example")}, noon)
+	g.User, g.Peer, g.Own = "alice", []netip.Addr{netip.MustParseAddr("10.9.0.7")}, []netip.Addr{netip.MustParseAddr("10.8.0.7")}
+	i.seal(&g)
+	return berlin(t, "k"), i, g
 }
 
 func TestRenew(t *testing.T) {
@@ -23,6 +28,9 @@ func TestRenew(t *testing.T) {
 	r := s.Renew(&msg.Renew{Req: 5, Grant: g}, i, later)
 	if r.Error != "" || r.Req != 5 || r.Grant.Serial <= g.Serial || r.Grant.Expiry != later.Unix()+GrantLife || !msg.GrantMAC(secret.Copy(grantKey), r.Grant) || string(r.Grant.PeerID.Data) != "Paris.example" {
 		t.Fatalf("%+v", r)
+	}
+	if r.Grant.Session != g.Session || r.Grant.User != g.User || !slices.Equal(r.Grant.Peer, g.Peer) || !slices.Equal(r.Grant.Own, g.Own) {
+		t.Errorf("what the session has was lost: %+v", r.Grant)
 	}
 }
 
@@ -62,13 +70,13 @@ func TestSerialsRise(t *testing.T) {
 	i := issuer()
 	var last uint64
 	for range 100 {
-		g := i.grant("c", msg.ID{}, noon)
+		g := i.open("c", msg.ID{}, noon)
 		if g.Serial <= last {
 			t.Fatal(g.Serial, last)
 		}
 		last = g.Serial
 	}
-	if g := issuer().grant("c", msg.ID{}, noon.Add(time.Millisecond)); g.Serial <= last {
+	if g := issuer().open("c", msg.ID{}, noon.Add(time.Millisecond)); g.Serial <= last {
 		t.Error("a new life began below the old one")
 	}
 }

@@ -69,3 +69,47 @@ func clip(s string, n int) string {
 	}
 	return strings.ToValidUTF8(s[:n], "") + "…"
 }
+
+// peer is who a connection's other end may be.
+type peer struct {
+	fixed  bool   // it is id
+	id     msg.ID // with fixed
+	any    bool
+	kind   ikev2.IDType // of a pattern
+	suffix string       // of a pattern, lower case: ".example.org" or "@example.org"
+}
+
+// newPeer reads the plan's remote identity: one, a pattern, or the zero Identity for any (plan.Endpoint).
+func newPeer(id plan.Identity) (peer, error) {
+	switch {
+	case id == plan.Identity{}:
+		return peer{any: true}, nil
+	case id.Type == ikev2.ID_FQDN && strings.HasPrefix(id.Data, "*."), id.Type == ikev2.ID_RFC822_ADDR && strings.HasPrefix(id.Data, "*@"):
+		return peer{kind: id.Type, suffix: strings.ToLower(id.Data[1:])}, nil
+	}
+	one, err := wireID(id)
+	return peer{fixed: err == nil, id: one}, err
+}
+
+// is tells whether an identity, as on the wire, is this peer's.
+func (p peer) is(id msg.ID) bool {
+	switch {
+	case p.any:
+		return true
+	case p.fixed:
+		return canonical(p.id) == canonical(id)
+	}
+	name := strings.ToLower(string(id.Data))
+	return id.Type == p.kind && len(name) > len(p.suffix) && strings.HasSuffix(name, p.suffix)
+}
+
+// String writes it for the operator.
+func (p peer) String() string {
+	switch {
+	case p.any:
+		return "anybody who can prove it"
+	case p.fixed:
+		return text(p.id)
+	}
+	return fmt.Sprintf("%q", "*"+p.suffix)
+}

@@ -47,12 +47,12 @@ func TestOnlyItsOwnInitIsSigned(t *testing.T) {
 		for _, initiator := range []bool{true, false} {
 			o := someOctets(ikev2.PRF_HMAC_SHA2_256, initiator)
 			change(&o)
-			if s := berlin(t, "k").Sign(&msg.Sign{Connection: "paris", Initiator: initiator, Octets: o}); s.Error == "" || s.Data != nil || !strings.Contains(s.Error, `connection "paris"`) {
+			if s := berlin(t, "k").Sign(&msg.Sign{Connection: "paris", Initiator: initiator, Octets: o}, With{}); s.Error == "" || s.Data != nil || !strings.Contains(s.Error, `connection "paris"`) {
 				t.Errorf("%s, initiator %v: %+v", what, initiator, s)
 			}
 			o = someOctets(ikev2.PRF_HMAC_SHA2_256, initiator)
 			change(&o)
-			v := paris(t, "k").Verify(&msg.Verify{Connections: []string{"berlin"}, Initiator: initiator, PeerID: msg.ID{Type: ikev2.ID_FQDN, Data: []byte("berlin.example")}, Method: 2, Data: make([]byte, 32), Octets: o}, issuer(), noon)
+			v := paris(t, "k").Verify(&msg.Verify{Connections: []string{"berlin"}, Initiator: initiator, PeerID: msg.ID{Type: ikev2.ID_FQDN, Data: []byte("berlin.example")}, Method: 2, Data: make([]byte, 32), Octets: o}, With{Issuer: issuer(), Now: noon})
 			if v.OK || v.Error == "" {
 				t.Errorf("%s, initiator %v: verified %+v", what, initiator, v)
 			}
@@ -60,10 +60,10 @@ func TestOnlyItsOwnInitIsSigned(t *testing.T) {
 	}
 	o := someOctets(ikev2.PRF_HMAC_SHA2_256, true)
 	o.IDReserved[0] = 1
-	if s := berlin(t, "k").Sign(&msg.Sign{Connection: "paris", Initiator: true, Octets: o}); s.Error == "" {
+	if s := berlin(t, "k").Sign(&msg.Sign{Connection: "paris", Initiator: true, Octets: o}, With{}); s.Error == "" {
 		t.Error("signed with reserved octets")
 	}
-	if s := berlin(t, "k").Sign(&msg.Sign{Connection: "rome", Initiator: true, Octets: someOctets(ikev2.PRF_HMAC_SHA2_256, true)}); s.Error == "" {
+	if s := berlin(t, "k").Sign(&msg.Sign{Connection: "rome", Initiator: true, Octets: someOctets(ikev2.PRF_HMAC_SHA2_256, true)}, With{}); s.Error == "" {
 		t.Error("signed for a connection that is not there")
 	}
 }
@@ -82,13 +82,13 @@ func TestBordersCannotBeMoved(t *testing.T) {
 		// We sign with IntAuth, and the peer's octets have a longer nonce and none.
 		tail := append(bytes.Repeat([]byte{1}, intAuth-p.size), maced(peer)...)
 		nonce := bytes.Repeat([]byte{9}, NonceLen)
-		signed := s.Sign(&msg.Sign{Connection: "paris", Initiator: true, Octets: msg.Octets{PRF: p.id, Message: message(true), Nonce: nonce, SKp: skp(), IntAuth: tail}})
+		signed := s.Sign(&msg.Sign{Connection: "paris", Initiator: true, Octets: msg.Octets{PRF: p.id, Message: message(true), Nonce: nonce, SKp: skp(), IntAuth: tail}}, With{})
 		if signed.Error != "" {
 			t.Fatal(signed.Error)
 		}
 		long := bytes.Join([][]byte{nonce, maced(us), tail[:intAuth-p.size]}, nil)
 		forged := &msg.Verify{Connections: []string{"paris"}, Initiator: true, PeerID: peer, Method: 2, Data: signed.Data, Octets: msg.Octets{PRF: p.id, Message: message(true), Nonce: long, SKp: skp()}}
-		refused(t, s.Verify(forged, issuer(), noon), "our nonces have 32 octets")
+		refused(t, s.Verify(forged, With{Issuer: issuer(), Now: noon}), "our nonces have 32 octets")
 		c := octets{p, &msg.Octets{Message: message(true), Nonce: long, SKp: skp()}}
 		if !bytes.Equal(c.auth([]byte("k"), peer), signed.Data) {
 			t.Fatal("the forgery would not have worked: the test tests nothing")
@@ -97,13 +97,13 @@ func TestBordersCannotBeMoved(t *testing.T) {
 		// The peer's octets have IntAuth, and we sign with a longer nonce and none.
 		long = bytes.Join([][]byte{nonce, maced(peer), bytes.Repeat([]byte{1}, intAuth-p.size)}, nil)
 		m := &msg.Sign{Connection: "paris", Initiator: true, Octets: msg.Octets{PRF: p.id, Message: message(true), Nonce: long, SKp: skp()}}
-		if signed := s.Sign(m); signed.Error == "" {
+		if signed := s.Sign(m, With{}); signed.Error == "" {
 			t.Errorf("%v: signed a nonce of %d octets", p.id, len(long))
 		}
 		// Peers with nonces of any other length are served.
 		for n := minNonce; n <= maxNonce; n++ {
 			m := &msg.Sign{Connection: "paris", Initiator: true, Octets: msg.Octets{PRF: p.id, Message: message(true), Nonce: make([]byte, n), SKp: skp()}}
-			if signed := s.Sign(m); (signed.Error == "") != (n != NonceLen+intAuth) {
+			if signed := s.Sign(m, With{}); (signed.Error == "") != (n != NonceLen+intAuth) {
 				t.Errorf("%v: nonce of %d octets: %q", p.id, n, signed.Error)
 			}
 		}
@@ -174,7 +174,7 @@ func TestNothingSignedPassesAsThePeers(t *testing.T) {
 		o := octets(p, initiator)
 		copyOf := o
 		copyOf.SKp = secret.Copy(o.SKp.Reveal())
-		if x := s.Sign(&msg.Sign{Connection: "paris", Initiator: initiator, Octets: o}); x.Error == "" {
+		if x := s.Sign(&msg.Sign{Connection: "paris", Initiator: initiator, Octets: o}, With{}); x.Error == "" {
 			signatures = append(signatures, x.Data)
 		}
 		if len(signatures) == 0 {
@@ -182,7 +182,7 @@ func TestNothingSignedPassesAsThePeers(t *testing.T) {
 		}
 		copyOf.Nonce = append(copyOf.Nonce, make([]byte, NonceLen)...)[:NonceLen]
 		v := s.Verify(&msg.Verify{Connections: []string{"paris"}, Initiator: initiator, PeerID: msg.ID{Type: ikev2.ID_FQDN, Data: []byte("paris.example")}, Method: 2,
-			Data: signatures[rng.IntN(len(signatures))], Octets: copyOf}, issuer(), noon)
+			Data: signatures[rng.IntN(len(signatures))], Octets: copyOf}, With{Issuer: issuer(), Now: noon})
 		if v.OK {
 			t.Fatalf("our own signature passed: %+v", v)
 		}

@@ -21,7 +21,8 @@ type Secret struct {
 // State is one plan's credentials. Its methods may be called at the same time until Close.
 type State struct {
 	conns   map[string]*connection
-	byPeer  map[string][]*connection // by the peer's identity
+	byPeer  map[string][]*connection // by the peer's identity, where it is a fixed one
+	pools   map[string]plan.Pool
 	keys    map[string]secret.Bytes
 	dummy   secret.Bytes // what an unknown peer's AUTH is held against
 	problem []msg.Problem
@@ -30,16 +31,20 @@ type State struct {
 // connection is one of the plan's, ready to be used. fault says why it cannot authenticate.
 type connection struct {
 	name              string
-	local, peer       msg.ID
-	localKey          string // names of secrets
-	peerKey           string
-	canon, localCanon string
+	local             msg.ID
+	peer              peer
+	localAuth         plan.Auth
+	remoteAuth        plan.Auth
+	canon, localCanon string // canon is "" where the peer may be one of several
+	configure         plan.Configure
+	request           plan.Request
+	unique            plan.Unique
 	fault             string
 }
 
 // New prepares one plan's credentials. The problems, in the plan's order, name the connections that cannot authenticate as things are; all others can.
 func New(view plan.AuthView, secrets []Secret) (*State, []msg.Problem) {
-	s := &State{conns: map[string]*connection{}, byPeer: map[string][]*connection{}, keys: map[string]secret.Bytes{}, dummy: random()}
+	s := &State{conns: map[string]*connection{}, byPeer: map[string][]*connection{}, pools: map[string]plan.Pool{}, keys: map[string]secret.Bytes{}, dummy: random()}
 	missing := map[string]string{}
 	for _, x := range view.Secrets {
 		missing[x.Name] = "it was not handed over"
@@ -58,10 +63,15 @@ func New(view plan.AuthView, secrets []Secret) (*State, []msg.Problem) {
 		s.keys[x.Name] = x.Key
 		missing[x.Name] = ""
 	}
+	for _, p := range view.Pools {
+		s.pools[p.Name] = p
+	}
 	for i := range view.Connections {
 		c := newConnection(&view.Connections[i], missing)
 		s.conns[c.name] = c
-		s.byPeer[c.canon] = append(s.byPeer[c.canon], c)
+		if c.canon != "" {
+			s.byPeer[c.canon] = append(s.byPeer[c.canon], c)
+		}
 	}
 	s.mirrors(view)
 	for i := range view.Connections {
@@ -74,24 +84,33 @@ func New(view plan.AuthView, secrets []Secret) (*State, []msg.Problem) {
 }
 
 func newConnection(v *plan.AuthConnection, missing map[string]string) *connection {
-	c := &connection{name: v.Name, localKey: v.LocalAuth.Secret, peerKey: v.RemoteAuth.Secret}
+	c := &connection{name: v.Name, localAuth: v.LocalAuth, remoteAuth: v.RemoteAuth, configure: v.Configure, request: v.Request, unique: v.Unique}
 	var err error
 	if c.local, err = wireID(v.Local.ID); err != nil {
 		c.fault = "our identity: " + err.Error()
 	}
-	if c.peer, err = wireID(v.Remote.ID); err != nil {
+	if c.peer, err = newPeer(v.Remote.ID); err != nil {
 		c.fault = "the peer's identity: " + err.Error()
 	}
-	c.localCanon, c.canon = canonical(c.local), canonical(c.peer)
+	c.localCanon = canonical(c.local)
+	if c.peer.fixed {
+		c.canon = canonical(c.peer.id)
+	}
 	for _, a := range []plan.Auth{v.LocalAuth, v.RemoteAuth} {
-		why, known := missing[a.Secret]
-		switch {
-		case a.Method != plan.AuthPSK:
+		switch a.Method {
+		case plan.AuthPSK:
+			why, known := missing[a.Secret]
+			switch {
+			case !known:
+				c.fault = fmt.Sprintf("secret %q is not in the plan", a.Secret)
+			case why != "":
+				c.fault = fmt.Sprintf("secret %q: %s", a.Secret, why)
+			case !c.peer.fixed:
+				c.fault = "a pre-shared key needs one peer, and this connection's may be several"
+			}
+		case plan.AuthEAP:
+		default:
 			c.fault = fmt.Sprintf("authentication by %q is not served", a.Method)
-		case !known:
-			c.fault = fmt.Sprintf("secret %q is not in the plan", a.Secret)
-		case why != "":
-			c.fault = fmt.Sprintf("secret %q: %s", a.Secret, why)
 		}
 	}
 	return c
@@ -113,17 +132,17 @@ func (s *State) mirrors(view plan.AuthView) {
 	}
 	ours := map[identity]string{}
 	for i := range view.Connections {
-		if c := s.conns[view.Connections[i].Name]; c.fault == "" {
-			ours[identity{print[c.localKey], c.localCanon}] = c.name
+		if c := s.conns[view.Connections[i].Name]; c.fault == "" && c.localAuth.Method == plan.AuthPSK {
+			ours[identity{print[c.localAuth.Secret], c.localCanon}] = c.name
 		}
 	}
 	for i := range view.Connections {
 		c := s.conns[view.Connections[i].Name]
-		if c.fault != "" {
+		if c.fault != "" || c.remoteAuth.Method != plan.AuthPSK {
 			continue
 		}
-		if of, mirrored := ours[identity{print[c.peerKey], c.canon}]; mirrored {
-			c.fault = fmt.Sprintf("the peer is to call itself %s, which is our own identity in connection %q with the same key: it could not be told from us", text(c.peer), of)
+		if of, mirrored := ours[identity{print[c.remoteAuth.Secret], c.canon}]; mirrored {
+			c.fault = fmt.Sprintf("the peer is to call itself %s, which is our own identity in connection %q with the same key: it could not be told from us", c.peer, of)
 		}
 	}
 }

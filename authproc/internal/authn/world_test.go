@@ -93,7 +93,7 @@ func exchange(t testing.TB, signer, checker *State, initiator bool, change func(
 	for n := range checker.conns {
 		back = n
 	}
-	signed := signer.Sign(&msg.Sign{Req: 1, Connection: name, Initiator: initiator, Octets: someOctets(ikev2.PRF_HMAC_SHA2_256, initiator)})
+	signed := signer.Sign(&msg.Sign{Req: 1, Connection: name, Initiator: initiator, Octets: someOctets(ikev2.PRF_HMAC_SHA2_256, initiator)}, With{})
 	if signed.Error != "" || signed.Req != 1 {
 		t.Fatalf("not signed: %+v", signed)
 	}
@@ -101,7 +101,7 @@ func exchange(t testing.TB, signer, checker *State, initiator bool, change func(
 	if change != nil {
 		change(m)
 	}
-	v := checker.Verify(m, issuer(), noon)
+	v := checker.Verify(m, With{Issuer: issuer(), Now: noon})
 	if v.Req != 2 || v.OK != (len(v.Grants) > 0) || v.OK != (v.Error == "") {
 		t.Fatalf("an answer that contradicts itself: %+v", v)
 	}

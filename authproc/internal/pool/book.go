@@ -113,6 +113,7 @@ type Wish struct {
 	Session uint64   // that will hold it; not 0
 	IPv6    bool     // the family
 	Want    netip.Addr
+	Only    bool // Want or nothing: a back end decided
 	// Take lets the session have the address that the same identity holds now: its SA is about to be replaced.
 	Take  bool
 	Until time.Time // the grant's end
@@ -142,8 +143,14 @@ func (b *Book) Lease(w Wish, now time.Time) (netip.Addr, error) {
 	areas := b.areas(w)
 	who := sha256.Sum256([]byte(w.Who))
 	l := b.own(who, w, areas)
+	if w.Only && l != nil && l.addr != w.Want {
+		l = nil
+	}
 	if l == nil {
 		l = b.wanted(w, areas)
+	}
+	if l == nil && w.Only {
+		return netip.Addr{}, fmt.Errorf("the address %v, which the authentication server wants the peer to have, is in use or in none of the pools %s", w.Want, strings.Join(w.Pools, ", "))
 	}
 	if l == nil {
 		l = b.fresh(areas)
