@@ -172,6 +172,20 @@ func TestEAPOnlyWantsKeysAndAMutualMethod(t *testing.T) {
 	}
 }
 
+// What a relay carries is known only when it is over.
+func TestRelayMayEndWithoutKeys(t *testing.T) {
+	done := eapsdk.Step{Outcome: eapsdk.Success}
+	if a := identified(t, relay).Step(done, nil); a.Kind != End || !a.OK {
+		t.Errorf("%+v", a)
+	}
+	s := NewServer(ServerConfig{NeedKeys: true})
+	want(t, s.Start(), Choose, nil)
+	want(t, s.Chosen([]Method{relay}, ""), Begin, nil)
+	refused(t, s.Step(done, nil), "an MSK of 0 octets")
+	done.MSK = []byte("short")
+	refused(t, identified(t, relay).Step(done, nil), "an MSK of 5 octets")
+}
+
 func TestConversationWithoutEnd(t *testing.T) {
 	s := identified(t, chap)
 	id := uint8(6)
