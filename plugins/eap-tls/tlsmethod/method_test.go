@@ -3,6 +3,7 @@ package tlsmethod
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"log/slog"
 	"maps"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
 	"github.com/trike-ipsec/trike/plugins/internal/eaptalk"
+	"github.com/trike-ipsec/trike/plugins/internal/eaptls"
 	"github.com/trike-ipsec/trike/plugins/internal/pkitest"
 )
 
@@ -168,5 +170,90 @@ func spec(pair pkitest.Pair, ca []byte, values map[string]string, crl ...[]byte)
 		with := map[string]string{"max-version": version}
 		maps.Copy(with, values)
 		return side(t, pair, ca, with, crl...)
+	}
+}
+
+// bare is a client that does as it likes: it has no certificate.
+type bare struct {
+	Method
+	conf *tls.Config
+}
+
+func (b *bare) Begin(ctx context.Context, begin eapsdk.Begin) (eapsdk.Session, eapsdk.Step, error) {
+	return eaptls.Start(ctx, eaptls.Config{Type: eapsdk.TypeTLS, TLS: b.conf, Label12: eaptls.Label12}, begin, &client{})
+}
+
+func TestAClientWithoutACertificateIsRefused(t *testing.T) {
+	p := newPKI(pkitest.ECDSA, false)
+	for _, version := range []string{"1.2", "1.3"} {
+		server := side(t, p.server, p.ca.PEM(), map[string]string{"max-version": version})
+		s, c, _ := talk(t, server, &bare{conf: &tls.Config{InsecureSkipVerify: true}}, eapsdk.Begin{Identity: "alice"})
+		if s.Outcome != eapsdk.Failure || !strings.Contains(s.Reason, "certificate") || c.Outcome != eapsdk.Failure {
+			t.Errorf("TLS %s: server %v, %q; client %v, %q", version, s.Outcome, s.Reason, c.Outcome, c.Reason)
+		}
+	}
+}
+
+func TestAClientWithoutANameToCheckDoesNotBegin(t *testing.T) {
+	p := newPKI(pkitest.ECDSA, false)
+	start := []byte{1, 7, 0, 6, 13, 0x20}
+	_, _, err := side(t, p.client, p.ca.PEM(), nil).Begin(context.Background(), eapsdk.Begin{Role: eapsdk.Client, Identity: "alice", Packet: start})
+	if err == nil || !strings.Contains(err.Error(), "server-name") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestSettingsThatDoNotFit(t *testing.T) {
+	p := newPKI(pkitest.ECDSA, false)
+	other := newPKI(pkitest.ECDSA, false)
+	whole := func() map[string][]byte {
+		return map[string][]byte{"certificate": p.server.Chain, "key": p.server.Key, "ca": p.ca.PEM()}
+	}
+	for _, c := range []struct {
+		name   string
+		change func(map[string][]byte)
+		values map[string]string
+		want   string
+	}{
+		{"no authority", func(m map[string][]byte) { delete(m, "ca") }, nil, "certificate, key and ca are needed"},
+		{"another's key", func(m map[string][]byte) { m["key"] = other.server.Key }, nil, "does not go with key"},
+		{"no key", func(m map[string][]byte) { delete(m, "key") }, nil, "key: is missing"},
+		{"a list that is none", func(m map[string][]byte) { m["crl"] = []byte("none") }, nil, `crl: holds no PEM block "X509 CRL"`},
+		{"an authority that is none", func(m map[string][]byte) { m["ca"] = p.server.Key }, nil, `ca: holds a PEM block "PRIVATE KEY"`},
+		{"a field of nobody", nil, map[string]string{"identity-from": "serial"}, "none of cn, email, dns and upn"},
+		{"versions upside down", nil, map[string]string{"min-version": "1.3", "max-version": "1.2"}, "above max-version"},
+	} {
+		secrets := whole()
+		if c.change != nil {
+			c.change(secrets)
+		}
+		err := (&Method{}).Configure(context.Background(), eapsdk.Config{Values: c.values, Secrets: secrets}, slog.New(slog.DiscardHandler))
+		if err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "BEGIN") {
+			t.Errorf("%s: %v; want %q", c.name, err, c.want)
+		}
+	}
+}
+
+func BenchmarkLogin(b *testing.B) {
+	p := newPKI(pkitest.ECDSA, false)
+	for _, version := range []string{"1.2", "1.3"} {
+		b.Run(version, func(b *testing.B) {
+			var methods [2]*Method
+			for i, pair := range []pkitest.Pair{p.server, p.client} {
+				methods[i] = &Method{}
+				c := eapsdk.Config{Values: map[string]string{"max-version": version},
+					Secrets: map[string][]byte{"certificate": pair.Chain, "key": pair.Key, "ca": p.ca.PEM()}}
+				if err := methods[i].Configure(context.Background(), c, slog.New(slog.DiscardHandler)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				said, err := eaptalk.Run(context.Background(), methods[0], methods[1], eapsdk.Begin{Identity: "alice", ServerName: "gw.example"}, nil)
+				if err != nil || said.Server.Outcome != eapsdk.Success {
+					b.Fatal(said.Server.Reason, err)
+				}
+			}
+		})
 	}
 }

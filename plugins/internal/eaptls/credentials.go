@@ -77,9 +77,9 @@ func ParseCredentials(c eapsdk.Config) (*Credentials, error) {
 		}
 	}
 	var err error
-	out.min, err = version(c.Values[SettingMinVersion], tls.VersionTLS12)
+	out.min, err = parseVersion(c.Values[SettingMinVersion], tls.VersionTLS12)
 	say(SettingMinVersion, err)
-	out.max, err = version(c.Values[SettingMaxVersion], tls.VersionTLS13)
+	out.max, err = parseVersion(c.Values[SettingMaxVersion], tls.VersionTLS13)
 	say(SettingMaxVersion, err)
 	if out.min > out.max {
 		say(SettingMinVersion, errors.New("is above max-version"))
@@ -113,7 +113,7 @@ func ParseCredentials(c eapsdk.Config) (*Credentials, error) {
 	return out, nil
 }
 
-func version(s string, otherwise uint16) (uint16, error) {
+func parseVersion(s string, otherwise uint16) (uint16, error) {
 	switch s {
 	case "":
 		return otherwise, nil

@@ -22,7 +22,7 @@ func (*silent) Turn(context.Context, *Tunnel, []byte) (Turn, error) {
 }
 func (s *silent) Abort(string) { s.aborted++ }
 
-func credentials(t *testing.T) *Credentials {
+func credentials(t testing.TB) *Credentials {
 	t.Helper()
 	ca := pkitest.New("root", pkitest.ECDSA)
 	pair := ca.Issue(pkitest.Leaf{CN: "gw", DNS: "gw.example", Server: true})
@@ -225,4 +225,43 @@ func TestAReasonIsNotLostWhenThePeerGoesAway(t *testing.T) {
 	if !strings.Contains(log.String(), "wrong password") || !strings.Contains(log.String(), "s7") {
 		t.Errorf("the log says %q", log.String())
 	}
+}
+
+// Whatever packets come, a session answers each or ends, and keeps nothing when it has ended.
+func FuzzSession(f *testing.F) {
+	creds := credentials(f)
+	hello := Packet{Code: CodeResponse, Identifier: 9, Type: eapsdk.TypeTLS, HasLength: true, More: true, Length: 300, Data: make([]byte, 200)}.Bytes()
+	f.Add(true, hello, Packet{Code: CodeResponse, Identifier: 10, Type: eapsdk.TypeTLS, Data: make([]byte, 100)}.Bytes())
+	f.Add(false, Packet{Code: CodeRequest, Identifier: 9, Type: eapsdk.TypeTLS, Start: true}.Bytes(), []byte{3, 9, 0, 4})
+	f.Fuzz(func(t *testing.T, serve bool, first, second []byte) {
+		b := eapsdk.Begin{Role: eapsdk.Client, ServerName: "gw.example", Packet: first}
+		if serve {
+			b = eapsdk.Begin{Role: eapsdk.Server, Identifier: 9}
+		}
+		conf, err := creds.TLSFor(b, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inner := &silent{}
+		s, step, err := Start(context.Background(), Config{Type: eapsdk.TypeTLS, TLS: conf, Versioned: true}, b, inner)
+		for _, p := range [][]byte{first, second} {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if step.Outcome == eapsdk.Success {
+				t.Fatal("a session succeeds without the other side")
+			}
+			if step.Outcome != eapsdk.Continue {
+				break
+			}
+			if len(step.Packet) < prefixSize || len(step.Packet) > DefaultFragment {
+				t.Fatalf("a packet has %d octets", len(step.Packet))
+			}
+			step, err = s.Next(context.Background(), p)
+		}
+		s.Abort("the test is over")
+		if inner.aborted != 1 {
+			t.Errorf("the method was told %d times", inner.aborted)
+		}
+	})
 }
