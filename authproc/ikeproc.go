@@ -2,6 +2,7 @@ package authproc
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/trike-ipsec/trike/authproc/internal/authn"
 	"github.com/trike-ipsec/trike/internal/msg"
@@ -19,6 +20,16 @@ func (p *process) fromIKEProc(m msg.Message) error {
 		return p.ike.Say(p.verify(m))
 	case *msg.Renew:
 		return p.ike.Say(p.renew(m))
+	case *msg.EAPStart:
+		return p.eapStart(m)
+	case *msg.EAPPacket:
+		return p.eapPacket(m)
+	case *msg.Forget:
+		p.endConversation(m.Conversation, m.Reason)
+		return nil
+	case *msg.Usage:
+		p.usage(m)
+		return nil
 	}
 	return fmt.Errorf("ikeproc said %T, which has no place here", m)
 }
@@ -28,9 +39,15 @@ func (p *process) sign(m *msg.Sign) *msg.Signed {
 		m.Octets.SKp.Close()
 		return &msg.Signed{Req: m.Req, Error: noPlan}
 	}
-	answer := p.state.Sign(m, authn.With{})
-	if answer.Error != "" {
+	answer := p.state.Sign(m, p.with(m.Conversation))
+	switch {
+	case answer.Error != "":
 		p.note(m.Connection, answer.Error)
+	case answer.EAPOnly: // the server may begin with EAP at once
+		c := p.open(m.Conversation)
+		c.connections = []string{m.Connection}
+	default:
+		p.used(m.Conversation, func(c *conversation) { c.signed = true })
 	}
 	return answer
 }
@@ -40,11 +57,45 @@ func (p *process) verify(m *msg.Verify) *msg.Verified {
 		m.Octets.SKp.Close()
 		return &msg.Verified{Req: m.Req, Error: noPlan}
 	}
-	answer := p.state.Verify(m, authn.With{Issuer: &p.issuer, Now: p.cfg.Now()})
-	if !answer.OK {
+	answer := p.state.Verify(m, p.with(m.Conversation))
+	switch {
+	case !answer.OK:
 		p.note("", answer.Error)
+		p.endConversation(m.Conversation, answer.Error)
+	case answer.More:
+		c := p.open(m.Conversation)
+		c.connections, c.peerID, c.start.PeerAddr = m.Connections[:1], m.PeerID, m.PeerAddr
+	}
+	p.used(m.Conversation, func(c *conversation) { c.verified = answer.OK && !answer.More })
+	if answer.InternalAddressFailure != "" {
+		p.note(answer.Grants[0].Connection, answer.InternalAddressFailure)
 	}
 	return answer
+}
+
+// with is what a decision is made with beside the plan.
+func (p *process) with(conversation uint64) authn.With {
+	return authn.With{Issuer: &p.issuer, Now: p.cfg.Now(), Proof: p.proofOf(conversation), Leases: p.book}
+}
+
+// usage notes what became of a session. ikeproc may lie about it: it can give away no address that others have, and end no session but with its grant.
+func (p *process) usage(m *msg.Usage) {
+	if !p.issuer.Made(m.Grant) {
+		return
+	}
+	switch m.What {
+	case msg.UsageStart:
+		p.book.Confirm(m.Grant.Session)
+	case msg.UsageStop:
+		p.leases(p.book.Release(m.Grant.Session, p.cfg.Now()))
+	}
+}
+
+// leases tells the operator when leases cannot be written down.
+func (p *process) leases(err error) {
+	if err != nil {
+		p.log("error", "leases", "", "the leases will not survive a restart: "+err.Error())
+	}
 }
 
 func (p *process) renew(m *msg.Renew) *msg.Renewed {
@@ -54,6 +105,8 @@ func (p *process) renew(m *msg.Renew) *msg.Renewed {
 	answer := p.state.Renew(m, &p.issuer, p.cfg.Now())
 	if answer.Error != "" {
 		p.note(m.Grant.Connection, answer.Error)
+	} else {
+		p.leases(p.book.Extend(answer.Grant.Session, time.Unix(answer.Grant.Expiry, 0)))
 	}
 	return answer
 }

@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"time"
 
 	"github.com/trike-ipsec/trike/authproc/internal/authn"
+	"github.com/trike-ipsec/trike/authproc/internal/pool"
 	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -27,6 +30,14 @@ type process struct {
 	issuer authn.Issuer
 	next   *prepared // between Prepare and Commit or Abort
 
+	book          *pool.Book
+	leaseFile     *os.File // nil: leases are forgotten with the process
+	conversations map[uint64]*conversation
+	sessions      map[uint64]*conversation // by the plugin's session
+	lastSession   uint64
+	born          uint32 // Unix seconds, in the names of sessions
+	ticker        *time.Ticker
+
 	refused uint64 // what ikeproc asked and was not given, for bounding the log
 	done    bool
 }
@@ -37,7 +48,9 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.validate(); err != nil {
 		return err
 	}
-	p := &process{cfg: cfg}
+	p := &process{cfg: cfg, conversations: map[uint64]*conversation{}, sessions: map[uint64]*conversation{}, born: uint32(cfg.Now().Unix())}
+	p.book, _ = pool.Open(nil) // cannot fail without a file
+	p.ticker = time.NewTicker(conversationLife / 6)
 	defer p.close()
 	p.control, p.triked = ipc.Read(0, cfg.Control.ReceiveFiles), ipc.Write(cfg.Control.Send, cfg.Control.Close)
 	if err := p.triked.Say(&msg.Hello{Process: string(msg.AuthProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
@@ -57,9 +70,19 @@ func (p *process) step(ctx context.Context) error {
 	if p.ike != nil {
 		fromIKE = p.ike.In
 	}
+	var sweep <-chan time.Time
+	if len(p.conversations) > 0 {
+		sweep = p.ticker.C
+	}
 	select {
 	case <-ctx.Done():
 		p.done = true
+	case <-sweep:
+		p.sweep()
+	case e := <-p.cfg.Plugins.Events():
+		if err := p.pluginEvent(e); err != nil && p.ike != nil {
+			p.dropIKE(err)
+		}
 	case r := <-p.control.In:
 		if r.Err != nil {
 			return fmt.Errorf("the link to triked: %w", r.Err)
@@ -85,16 +108,23 @@ func (p *process) close() {
 	p.triked.Drain()
 	_ = p.cfg.Control.Close()
 	p.forgetNext()
+	p.ticker.Stop()
+	p.forgetConversations("authproc ends")
+	p.cfg.Plugins.Close()
 	if p.state != nil {
 		p.state.Close()
 	}
 	p.issuer.Close()
+	if p.leaseFile != nil {
+		_ = p.leaseFile.Close()
+	}
 }
 
 // dropIKE ends a link that is dead or on which something illegal was said. triked sees the process die, or brings a new link.
 func (p *process) dropIKE(err error) {
 	p.ike.Cut()
 	p.ike = nil
+	p.forgetConversations("ikeproc has gone")
 	if errors.Is(err, io.EOF) {
 		p.log("warn", "link-down", "", "ikeproc has gone")
 		return

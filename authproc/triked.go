@@ -7,6 +7,7 @@ import (
 	"os"
 
 	"github.com/trike-ipsec/trike/authproc/internal/authn"
+	"github.com/trike-ipsec/trike/authproc/internal/pool"
 	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -52,6 +53,7 @@ func (p *process) fromTriked(r ipc.Received) error {
 // prepare builds the next credentials. The current ones are not touched.
 func (p *process) prepare(m *msg.Prepare, files []*os.File) error {
 	p.forgetNext()
+	p.openBook(m.Files, files)
 	n, err := newPrepared(m, files)
 	if err != nil {
 		m.GrantKey.Close()
@@ -59,6 +61,22 @@ func (p *process) prepare(m *msg.Prepare, files []*os.File) error {
 	}
 	p.next = n
 	return p.triked.Say(&msg.Prepared{Serial: m.Serial, Problems: n.state.Problems()})
+}
+
+// openBook takes the file of leases, once. Leases that were given before it came are in no file, so they are the ones that are forgotten.
+func (p *process) openBook(names []msg.File, files []*os.File) {
+	for i, n := range names {
+		if n.Kind != "leases" || p.leaseFile != nil || i >= len(files) {
+			continue
+		}
+		book, err := pool.Open(files[i])
+		if err != nil {
+			p.log("error", "leases", "", "the leases of before are lost: "+err.Error())
+			return
+		}
+		p.book, p.leaseFile = book, files[i]
+		files[i] = nil
+	}
 }
 
 // newPrepared reads the secrets and closes their descriptors, whatever comes of it.
@@ -99,6 +117,8 @@ func (p *process) commit(m *msg.Commit) error {
 	}
 	p.serial, p.view, p.state = n.serial, n.view, n.state
 	p.issuer.SetKey(n.key)
+	p.book.Use(n.view.Pools)
+	p.cfg.Plugins.Use(n.view.Plugins, p.state.Secret)
 	for _, x := range p.state.Problems() {
 		p.log("error", "no-credentials", x.Connection, fmt.Sprintf("connection %q cannot authenticate: %s", x.Connection, x.Text))
 	}
@@ -133,6 +153,10 @@ func (p *process) status(m *msg.StatusRequest) error {
 		for _, x := range p.state.Problems() {
 			a.Problems = append(a.Problems, status.AuthProblem{Connection: x.Connection, Text: x.Text, Policy: place(p.view.Sources, x.Pos)})
 		}
+	}
+	for _, x := range p.view.Pools {
+		size, held := p.book.Count(x.Name)
+		a.Pools = append(a.Pools, status.Pool{Name: x.Name, Size: size, Held: held, Policy: place(p.view.Sources, x.Pos)})
 	}
 	b, err := json.Marshal(a)
 	if err != nil {

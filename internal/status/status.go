@@ -100,6 +100,15 @@ type Problem struct {
 // Auth is authproc's part.
 type Auth struct {
 	Problems []AuthProblem `json:"problems"`
+	Pools    []Pool        `json:"pools,omitempty"`
+}
+
+// Pool is one pool of addresses.
+type Pool struct {
+	Name   string `json:"name"`
+	Size   uint64 `json:"size"` // addresses; 2^62 for as many and more
+	Held   int    `json:"held"` // in use
+	Policy string `json:"policy"`
 }
 
 // AuthProblem is a connection that cannot authenticate as things are.

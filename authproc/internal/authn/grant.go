@@ -32,6 +32,9 @@ func (i *Issuer) open(connection string, peer msg.ID, now time.Time) msg.Grant {
 // seal vouches for it.
 func (i *Issuer) seal(g *msg.Grant) { g.MAC = msg.MACGrant(i.key, *g) }
 
+// Made tells whether a grant is ours.
+func (i *Issuer) Made(g msg.Grant) bool { return msg.GrantMAC(i.key, g) }
+
 // Renew extends a grant that is still true: ours, not run out, and for a connection that the plan still has with the same peer and a key that can be used. A key
 // whose octets changed does not end what was authenticated with the old ones: so keys can be changed without an outage.
 func (s *State) Renew(m *msg.Renew, issue *Issuer, now time.Time) *msg.Renewed {
@@ -39,7 +42,7 @@ func (s *State) Renew(m *msg.Renew, issue *Issuer, now time.Time) *msg.Renewed {
 	fail := func(format string, args ...any) *msg.Renewed {
 		return &msg.Renewed{Req: m.Req, Error: fmt.Sprintf("connection %q: ", clip(g.Connection, 64)) + fmt.Sprintf(format, args...)}
 	}
-	if !msg.GrantMAC(issue.key, g) {
+	if !issue.Made(g) {
 		return fail("the grant is not ours")
 	}
 	c := s.conns[g.Connection]

@@ -153,6 +153,9 @@ func (s *State) Problems() []msg.Problem { return s.problem }
 // Has tells whether the plan has a connection of this name.
 func (s *State) Has(connection string) bool { return s.conns[connection] != nil }
 
+// Secret is one of the plan's secrets, empty where it could not be read. It is wiped by Close.
+func (s *State) Secret(name string) secret.Bytes { return s.keys[name] }
+
 // Close wipes the keys.
 func (s *State) Close() {
 	for name, k := range s.keys {
