@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -59,6 +60,7 @@ run_dir = %[2]s
 confdir = %[2]s
 libdir = %[3]s
 max_request_time = 30
+max_requests = 16384
 security {
 	reject_delay = 0
 	status_server = yes
@@ -334,6 +336,25 @@ func TestFreeRADIUSLetsPeersOfEveryMethodIn(t *testing.T) {
 			})
 		}
 	}
+}
+
+// Four hundred at once are more than one socket has identifiers for.
+func TestFreeRADIUSServesManyAtOnce(t *testing.T) {
+	f := startFreeRADIUS(t, "1.2")
+	r := configured(t, map[string]string{"servers": "127.0.0.1:" + f.auth, "acct-servers": "none", "timeout": "2s"}, nil)
+	method := f.clients(t)["MSCHAPv2"]
+	var wg sync.WaitGroup
+	for range 400 {
+		wg.Go(func() {
+			b := begin("chapuser")
+			b.Packet = nil
+			got, err := eaptalk.Run(t.Context(), r, method, b, nil)
+			if err != nil || got.Server.Outcome != eapsdk.Success || !bytes.Equal(got.Server.MSK, got.Client.MSK) {
+				t.Errorf("%v %q, %v", got.Server.Outcome, got.Server.Reason, err)
+			}
+		})
+	}
+	wg.Wait()
 }
 
 func TestFreeRADIUSGrantsArrive(t *testing.T) {

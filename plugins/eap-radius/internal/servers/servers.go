@@ -78,6 +78,7 @@ type Server struct {
 	closed  bool
 	until   time.Time // dead until then; zero when it lives
 	probing bool      // one request is out to see whether it lives again
+	heard   time.Time // its last answer
 }
 
 // String is the server's endpoint.
@@ -136,7 +137,8 @@ func (g *Group) Exchange(ctx context.Context, pinned *Server, p *radius.Packet) 
 	}
 	var failed []string
 	for i, s := range order {
-		a, err := s.exchange(ctx, share(ctx, time.Now(), len(order)-i), p)
+		began := time.Now()
+		a, err := s.exchange(ctx, share(ctx, began, len(order)-i), p)
 		if err == nil {
 			s.lives()
 			return a, nil
@@ -149,7 +151,7 @@ func (g *Group) Exchange(ctx context.Context, pinned *Server, p *radius.Packet) 
 		case errors.Is(err, errFull), errors.Is(err, errHurried), errors.Is(ctx.Err(), context.Canceled):
 			s.letGo()
 		default:
-			s.fails(time.Now(), err)
+			s.fails(began, time.Now(), err)
 		}
 		if ctx.Err() != nil {
 			break
@@ -186,7 +188,7 @@ func (g *Group) order(now time.Time) []*Server {
 func (s *Server) lives() {
 	s.mu.Lock()
 	was := s.until
-	s.until, s.probing = time.Time{}, false
+	s.until, s.probing, s.heard = time.Time{}, false, time.Now()
 	s.mu.Unlock()
 	if !was.IsZero() {
 		s.config.Log.Info("RADIUS server answers again", "server", s.String())
@@ -200,9 +202,13 @@ func (s *Server) letGo() {
 	s.mu.Unlock()
 }
 
-// fails notes that a server did not answer. Its sockets are given up, so that a name is looked up anew.
-func (s *Server) fails(now time.Time, err error) {
+// fails notes that a server did not answer a request that began then. One that answered others meanwhile is not dead. A dead one's sockets are given up, so that a name is looked up anew.
+func (s *Server) fails(began, now time.Time, err error) {
 	s.mu.Lock()
+	if s.heard.After(began) {
+		s.mu.Unlock()
+		return
+	}
 	first := s.until.IsZero()
 	s.until, s.probing = now.Add(s.config.Dead), false
 	var idle []*link

@@ -1,6 +1,7 @@
 package servers_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"log/slog"
@@ -302,6 +303,40 @@ func TestHurriedCallerKillsNoServer(t *testing.T) {
 		go func() { time.Sleep(time.Second / 2); cancel() }()
 		if _, err := g.Exchange(cancelled, nil, access()); err == nil {
 			t.Fatal("an answer came to a cancelled request")
+		}
+		if w.told() != "" {
+			t.Errorf("the operator read: %s", w.told())
+		}
+	})
+}
+
+// Servers drop single requests that they do not like, or have no room for.
+func TestServerThatAnswersOthersIsNotDead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.scripts["a"] = func(n int, r []byte) [][]byte {
+			if bytes.Contains(r, []byte("bob")) {
+				return nil
+			}
+			return accepts(n, r)
+		}
+		w.scripts["b"] = accepts
+		g := w.group("a", "b")
+		defer g.Close()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			bob := &radius.Packet{Code: radius.CodeAccessRequest, Attributes: radius.Attributes{{Type: packet.UserName, Attribute: []byte("bob")}}}
+			if a, err := g.Exchange(t.Context(), nil, bob); err != nil || a.From.String() != "b:1812" {
+				t.Errorf("%v, %v", a.From, err)
+			}
+		}()
+		time.Sleep(time.Second)
+		for range 2 {
+			if a, err := g.Exchange(t.Context(), nil, access()); err != nil || a.From.String() != "a:1812" {
+				t.Errorf("%v, %v", a.From, err)
+			}
+			<-done
 		}
 		if w.told() != "" {
 			t.Errorf("the operator read: %s", w.told())
