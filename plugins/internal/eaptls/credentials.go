@@ -21,6 +21,8 @@ const (
 	SettingKey         = "key"
 	SettingCA          = "ca"
 	SettingCRL         = "crl"
+	SettingStaple      = "ocsp-response"
+	SettingOCSP        = "ocsp"
 	SettingMinVersion  = "min-version"
 	SettingMaxVersion  = "max-version"
 	SettingServerName  = "server-name"
@@ -34,6 +36,8 @@ func Settings() []eapsdk.Setting {
 		{Name: SettingKey, Secret: true, Help: "PEM: the private key of the certificate, not encrypted"},
 		{Name: SettingCA, Secret: true, Help: "PEM: the authorities that the other side's certificate must come from"},
 		{Name: SettingCRL, Secret: true, Help: "PEM: revocation lists; with them, every certificate below an authority must be on the clear side of a current list"},
+		{Name: SettingStaple, Secret: true, Help: "as a server: the OCSP response about our certificate, DER, which goes along with it"},
+		{Name: SettingOCSP, Help: "as a client: optional or required, the OCSP response that goes along with the server's certificate (default optional)"},
 		{Name: SettingMinVersion, Help: "1.2 or 1.3: the lowest TLS that we speak (default 1.2)"},
 		{Name: SettingMaxVersion, Help: "1.2 or 1.3: the highest TLS that we speak (default 1.3)"},
 		{Name: SettingServerName, Help: "as a client: the name that the server's certificate must have (default: the name that the gateway proved by IKE)"},
@@ -64,6 +68,7 @@ type Credentials struct {
 	Now func() time.Time
 
 	min, max uint16
+	ocsp     bool // a server's certificate has to come with an OCSP response
 	lists    []*x509.RevocationList
 }
 
@@ -97,11 +102,22 @@ func ParseCredentials(c eapsdk.Config) (*Credentials, error) {
 	}
 	out.lists, err = revocationLists(c.Secrets[SettingCRL])
 	say(SettingCRL, err)
+	switch v := c.Values[SettingOCSP]; v {
+	case "", "optional":
+	case "required":
+		out.ocsp = true
+	default:
+		say(SettingOCSP, fmt.Errorf("%q is neither optional nor required", v))
+	}
 	chain, key := c.Secrets[SettingCertificate], c.Secrets[SettingKey]
 	switch {
 	case len(chain) > 0 && len(key) > 0:
 		out.Certificate, err = keyPair(chain, key)
 		say(SettingCertificate, err)
+		if staple := c.Secrets[SettingStaple]; err == nil && len(staple) > 0 {
+			out.Certificate.OCSPStaple = staple
+			say(SettingStaple, out.ownStaple())
+		}
 	case len(chain) > 0:
 		say(SettingKey, errors.New("is missing, and certificate is there"))
 	case len(key) > 0:

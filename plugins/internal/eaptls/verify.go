@@ -56,6 +56,9 @@ func (c *Credentials) ClientTLS(identity string) (*tls.Config, error) {
 		if err := c.verify(state, x509.ExtKeyUsageServerAuth); err != nil {
 			return err
 		}
+		if err := c.stapled(state); err != nil {
+			return err
+		}
 		return named(state.PeerCertificates[0], name)
 	}
 	return conf, nil
@@ -87,11 +90,7 @@ func (c *Credentials) verify(state tls.ConnectionState, usage x509.ExtKeyUsage) 
 		return fmt.Errorf("the other side showed %d certificates; %d is the most", len(certs), maxChain)
 	}
 	leaf := certs[0]
-	between := x509.NewCertPool()
-	for _, cert := range certs[1:] {
-		between.AddCert(cert)
-	}
-	chains, err := leaf.Verify(x509.VerifyOptions{Roots: c.Roots, Intermediates: between, CurrentTime: c.now(), KeyUsages: []x509.ExtKeyUsage{usage}})
+	chains, err := c.paths(state, usage)
 	if err != nil {
 		return fmt.Errorf("the certificate of %q, issued by %q: %w%s", leaf.Subject, leaf.Issuer, err, remedy(err))
 	}
@@ -106,6 +105,15 @@ func (c *Credentials) verify(state tls.ConnectionState, usage x509.ExtKeyUsage) 
 		}
 	}
 	return why
+}
+
+// paths are those from the other side's certificate to one of our authorities.
+func (c *Credentials) paths(state tls.ConnectionState, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
+	between := x509.NewCertPool()
+	for _, cert := range state.PeerCertificates[1:] {
+		between.AddCert(cert)
+	}
+	return state.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: c.Roots, Intermediates: between, CurrentTime: c.now(), KeyUsages: []x509.ExtKeyUsage{usage}})
 }
 
 // remedy is what an operator can do about the commonest errors.

@@ -13,6 +13,8 @@ import (
 	"encoding/pem"
 	"math/big"
 	"time"
+
+	"golang.org/x/crypto/ocsp"
 )
 
 // Kinds of key.
@@ -146,4 +148,10 @@ func (a *Authority) CRL(next time.Time, revoked ...*big.Int) []byte {
 		list.RevokedCertificateEntries = append(list.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: s, RevocationTime: time.Now().Add(-time.Hour)})
 	}
 	return encode("X509 CRL", must(x509.CreateRevocationList(rand.Reader, list, a.cert, a.key)))
+}
+
+// Response is an OCSP response about a certificate, signed by the authority itself, until next.
+func (a *Authority) Response(serial *big.Int, status int, next time.Time) []byte {
+	return must(ocsp.CreateResponse(a.cert, a.cert, ocsp.Response{Status: status, SerialNumber: serial, ThisUpdate: time.Now().Add(-2 * time.Hour), NextUpdate: next,
+		RevokedAt: time.Now().Add(-time.Hour)}, a.key))
 }
