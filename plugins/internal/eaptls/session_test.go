@@ -151,16 +151,22 @@ func TestSessionsLeaveNothingBehind(t *testing.T) {
 	before := runtime.NumGoroutine()
 	creds := credentials(t)
 	start := Packet{Code: CodeRequest, Identifier: 3, Type: eapsdk.TypeTLS, Start: true}.Bytes()
-	for range 50 {
+	const many = 100
+	var sessions []*Session
+	var inners []*silent
+	for range many {
 		inner := &silent{}
 		s, _ := begin(t, creds, eapsdk.Begin{Role: eapsdk.Client, ServerName: "gw.example", Packet: start}, inner, false)
-		if runtime.NumGoroutine() <= before {
-			t.Fatal("the test sees no coroutine, so it shows nothing")
-		}
+		sessions, inners = append(sessions, s), append(inners, inner)
+	}
+	if runtime.NumGoroutine() < many {
+		t.Fatal("the test sees no coroutines, so it shows nothing")
+	}
+	for i, s := range sessions {
 		s.Abort("the peer went away")
 		s.Abort("again")
-		if inner.aborted != 1 {
-			t.Fatalf("the method was told %d times", inner.aborted)
+		if inners[i].aborted != 1 {
+			t.Fatalf("the method was told %d times", inners[i].aborted)
 		}
 	}
 	for range 1000 {
@@ -264,4 +270,34 @@ func FuzzSession(f *testing.F) {
 			t.Errorf("the method was told %d times", inner.aborted)
 		}
 	})
+}
+
+// What a handshake under way costs, in octets of heap and stack.
+func BenchmarkMemoryOfAHandshake(b *testing.B) {
+	creds := credentials(b)
+	start := Packet{Code: CodeRequest, Identifier: 3, Type: eapsdk.TypeTLS, Start: true}.Bytes()
+	const many = 1000
+	for b.Loop() {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		var sessions []*Session
+		for range many {
+			conf, err := creds.ClientTLS("gw.example")
+			if err != nil {
+				b.Fatal(err)
+			}
+			s, _, err := Start(b.Context(), Config{Type: eapsdk.TypeTLS, TLS: conf}, eapsdk.Begin{Role: eapsdk.Client, Packet: start}, &silent{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			sessions = append(sessions, s)
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		b.ReportMetric(float64(after.HeapAlloc+after.StackInuse-before.HeapAlloc-before.StackInuse)/many, "B/session")
+		for _, s := range sessions {
+			s.Abort("done")
+		}
+	}
 }
