@@ -66,6 +66,8 @@ var law = []row{
 		"internal/xcbc"},
 		link: []string{cue, grpc, cli, "crypto/x509"},
 		why:  "xfrmproc holds CAP_NET_ADMIN: it has no credentials and no parser of what a peer says"},
+	{path: "plugins/internal/eaptls", may: []string{"plugins/eapsdk"},
+		why: "TLS within EAP knows no method and no user: what is said inside the tunnel is the methods' affair"},
 	{path: "plugins/eapsdk/...", why: "plugin authors use it outside this module, where internal/ cannot be imported"},
 	{path: "plugins/...", may: []string{"plugins/eapsdk", "plugins/eaptest"}, why: "our plugins are made of what any author has"},
 
@@ -101,6 +103,9 @@ var onlyThere = []struct {
 	{"os/exec", []string{"internal/supervise", "cmd/triked", "plugins/eapsdk/...", "test/..."}, "only the supervisor starts a process"},
 	{"os/user", []string{"internal/supervise", "cmd/triked", "test/..."}, "only the supervisor knows users"},
 	{"testing", []string{"xfrmproc/internal/backend/backendtest", "plugins/eaptest", "test/..."}, "no program that runs links the test framework and its flags"},
+	{"plugins/internal/eapradiustest", []string{"test/..."}, "its RADIUS server has one secret and no bounds: it is for tests on loopback"},
+	{"plugins/internal/eaptalk", []string{"test/..."}, "it is for tests: authproc has the conversation where trike runs"},
+	{"plugins/internal/pkitest", []string{"test/..."}, "an authority of a test signs everything"},
 	{"internal/simnet", []string{"test/..."}, "a program that runs has a real network"},
 	{"unsafe", []string{"internal/sandbox", "internal/supervise", "xfrmproc/internal/backend/..."}, "what parses octets does it with bounds"},
 }
