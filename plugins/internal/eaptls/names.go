@@ -63,7 +63,8 @@ func (n Name) matches(identity string) bool {
 	case FieldEmail, FieldUPN:
 		return sameMail(n.Value, identity)
 	case FieldDNS:
-		return strings.EqualFold(n.Value, identity)
+		// Windows as a machine calls itself host/ and its name.
+		return strings.EqualFold(n.Value, strings.TrimPrefix(identity, "host/"))
 	}
 	return n.Value == identity
 }

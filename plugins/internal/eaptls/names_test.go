@@ -35,6 +35,7 @@ func TestWhoACertificateNames(t *testing.T) {
 		{"a mail's domain has no case", full, "", "alice@EXAMPLE.org", "alice@example.org", ""},
 		{"a mail's user has", full, "", "Alice@example.org", "", `email "alice@example.org"`},
 		{"a host has no case", full, "", "LAPTOP.example.org", "laptop.example.org", ""},
+		{"a Windows machine", full, "", "host/laptop.example.org", "laptop.example.org", ""},
 		{"principal", windows, "", "alice@corp.example", "alice@corp.example", ""},
 		{"somebody else", full, "", "bob", "", `calls itself "bob", and its certificate is for cn "Alice Liddell", email "alice@example.org", dns "laptop.example.org"`},
 		{"a prefix is nobody", full, "", "alice", "", "calls itself"},
