@@ -121,7 +121,10 @@ func (m *Method) Begin(ctx context.Context, b eapsdk.Begin) (eapsdk.Session, eap
 			return nil, eapsdk.Step{}, err
 		}
 	}
-	return eaptls.Start(ctx, eaptls.Config{Type: eapsdk.TypePEAP, Versioned: true, TLS: conf, Label12: eaptls.Label12, Fragment: m.creds.Fragment, Log: m.log}, b, inner)
+	return eaptls.Start(ctx, eaptls.Config{
+		Type: eapsdk.TypePEAP, Versioned: true, TLS: conf, Label12: eaptls.Label12, Fragment: m.creds.Fragment,
+		NeedEMS: m.creds.NeedEMS, Log: m.log,
+	}, b, inner)
 }
 
 func refuse(format string, args ...any) (eaptls.Turn, error) {

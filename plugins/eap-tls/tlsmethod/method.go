@@ -70,7 +70,10 @@ func (m *Method) Begin(ctx context.Context, b eapsdk.Begin) (eapsdk.Session, eap
 	if b.Role == eapsdk.Server {
 		inner = &server{from: m.from, claimed: b.Identity}
 	}
-	return eaptls.Start(ctx, eaptls.Config{Type: eapsdk.TypeTLS, TLS: conf, Label12: eaptls.Label12, Fragment: m.creds.Fragment, Log: m.log}, b, inner)
+	return eaptls.Start(ctx, eaptls.Config{
+		Type: eapsdk.TypeTLS, TLS: conf, Label12: eaptls.Label12, Fragment: m.creds.Fragment,
+		NeedEMS: m.creds.NeedEMS, Log: m.log,
+	}, b, inner)
 }
 
 // commitment is the application data with which a server says that no handshake message follows (RFC 9190 section 2.5): the protected success indication of TLS 1.3.

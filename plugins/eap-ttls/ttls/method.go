@@ -161,7 +161,10 @@ func (m *Method) Begin(ctx context.Context, b eapsdk.Begin) (eapsdk.Session, eap
 			return nil, eapsdk.Step{}, err
 		}
 	}
-	return eaptls.Start(ctx, eaptls.Config{Type: eapsdk.TypeTTLS, Versioned: true, TLS: conf, Label12: label12, Fragment: m.creds.Fragment, Log: m.log}, b, inner)
+	return eaptls.Start(ctx, eaptls.Config{
+		Type: eapsdk.TypeTTLS, Versioned: true, TLS: conf, Label12: label12, Fragment: m.creds.Fragment,
+		NeedEMS: m.creds.NeedEMS, Log: m.log,
+	}, b, inner)
 }
 
 // implicitChallenge is what MS-CHAPv2 takes for the server's challenge, and an identifier behind it: nobody chooses it, so nobody can carry an answer from one tunnel into

@@ -24,6 +24,7 @@ const (
 	SettingStaple      = "ocsp-response"
 	SettingOCSP        = "ocsp"
 	SettingMinVersion  = "min-version"
+	SettingEMS         = "extended-master-secret"
 	SettingMaxVersion  = "max-version"
 	SettingServerName  = "server-name"
 	SettingFragment    = "fragment-size"
@@ -40,6 +41,7 @@ func Settings() []eapsdk.Setting {
 		{Name: SettingOCSP, Help: "as a client: optional or required, the OCSP response that goes along with the server's certificate (default optional)"},
 		{Name: SettingMinVersion, Help: "1.2 or 1.3: the lowest TLS that we speak (default 1.2)"},
 		{Name: SettingMaxVersion, Help: "1.2 or 1.3: the highest TLS that we speak (default 1.3)"},
+		{Name: SettingEMS, Help: "optional or required, of a peer of TLS 1.2 (default optional; strongSwan has none)"},
 		{Name: SettingServerName, Help: "as a client: the name that the server's certificate must have (default: the name that the gateway proved by IKE)"},
 		{Name: SettingFragment, Help: fmt.Sprintf("octets of an EAP packet that we send, %d to %d (default %d)", MinFragment, MaxFragment, DefaultFragment)},
 	}
@@ -64,6 +66,7 @@ type Credentials struct {
 	Roots       *x509.CertPool   // nil when no authority is given
 	ServerName  string
 	Fragment    int
+	NeedEMS     bool // RFC 7627
 	// Now is for tests; nil is the clock.
 	Now func() time.Time
 
@@ -102,13 +105,10 @@ func ParseCredentials(c eapsdk.Config) (*Credentials, error) {
 	}
 	out.lists, err = revocationLists(c.Secrets[SettingCRL])
 	say(SettingCRL, err)
-	switch v := c.Values[SettingOCSP]; v {
-	case "", "optional":
-	case "required":
-		out.ocsp = true
-	default:
-		say(SettingOCSP, fmt.Errorf("%q is neither optional nor required", v))
-	}
+	out.ocsp, err = required(c.Values[SettingOCSP])
+	say(SettingOCSP, err)
+	out.NeedEMS, err = required(c.Values[SettingEMS])
+	say(SettingEMS, err)
 	chain, key := c.Secrets[SettingCertificate], c.Secrets[SettingKey]
 	switch {
 	case len(chain) > 0 && len(key) > 0:
@@ -127,6 +127,16 @@ func ParseCredentials(c eapsdk.Config) (*Credentials, error) {
 		return nil, errors.Join(errs...)
 	}
 	return out, nil
+}
+
+func required(s string) (bool, error) {
+	switch s {
+	case "", "optional":
+		return false, nil
+	case "required":
+		return true, nil
+	}
+	return false, fmt.Errorf("%q is neither optional nor required", s)
 }
 
 func parseVersion(s string, otherwise uint16) (uint16, error) {

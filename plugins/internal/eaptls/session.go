@@ -56,6 +56,8 @@ type Config struct {
 	TLS       *tls.Config
 	// Label12 makes the MSK under TLS 1.2.
 	Label12 string
+	// NeedEMS: under TLS 1.2 there are no keys without the extended master secret.
+	NeedEMS bool
 	// Fragment is the most octets of an EAP packet that we send, 0 for DefaultFragment.
 	Fragment int
 	// Log hears of what the other side is being told when the session is aborted, which no Step says then. nil for nobody.
@@ -108,6 +110,7 @@ func Start(ctx context.Context, c Config, b eapsdk.Begin, inner Inner) (*Session
 	}
 	s := &Session{cfg: c, name: b.Session, role: b.Role, inner: inner, phase: handshaking, identifier: b.Identifier}
 	s.tunnel = NewTunnel(b.Role == eapsdk.Server, c.TLS)
+	s.tunnel.needEMS = c.NeedEMS
 	s.timer = time.AfterFunc(c.Limit, func() { s.Abort("the session took longer than " + c.Limit.String()) })
 	if b.Role == eapsdk.Server {
 		p := Packet{Code: CodeRequest, Identifier: b.Identifier, Type: c.Type, Start: true}

@@ -19,6 +19,12 @@ type Tunnel struct {
 	stop func()
 	err  error // of the handshake
 	done bool
+
+	master master12
+	server []byte // the server's random number
+	serves bool
+	// needEMS: no keys of TLS 1.2 without the extended master secret.
+	needEMS bool
 }
 
 // Errors that the adapter gives to crypto/tls.
@@ -29,7 +35,9 @@ var (
 
 // NewTunnel prepares one side. Nothing happens until Handshake.
 func NewTunnel(server bool, c *tls.Config) *Tunnel {
-	t := &Tunnel{pipe: &pipe{}}
+	t := &Tunnel{pipe: &pipe{}, serves: server}
+	c = c.Clone()
+	c.KeyLogWriter = &t.master
 	if server {
 		t.conn = tls.Server(t.pipe, c)
 	} else {
@@ -49,14 +57,22 @@ func (t *Tunnel) Handshake(in []byte) (out []byte, done bool, err error) {
 		return nil, t.done, errClosed
 	}
 	t.pipe.in = append(t.pipe.in, in...)
-	if _, more := t.next(); more {
-		return t.pipe.take(), false, nil
+	if !t.serves && t.server == nil {
+		t.server = serverRandom(in)
 	}
-	if t.err != nil {
-		return t.pipe.take(), false, t.err
+	_, more := t.next()
+	out = t.pipe.take()
+	if t.serves && t.server == nil {
+		t.server = serverRandom(out)
+	}
+	switch {
+	case more:
+		return out, false, nil
+	case t.err != nil:
+		return out, false, t.err
 	}
 	t.done = true
-	return t.pipe.take(), true, nil
+	return out, true, nil
 }
 
 // Open takes records of the other side, which may be none, and gives the text in those that have come whole. out is what TLS itself wants to say: an alert with an
@@ -101,10 +117,16 @@ func (t *Tunnel) State() tls.ConnectionState { return t.conn.ConnectionState() }
 func (t *Tunnel) Export(label string, context []byte, n int) ([]byte, error) {
 	state := t.conn.ConnectionState()
 	key, err := state.ExportKeyingMaterial(label, context, n)
-	if err != nil && state.Version == tls.VersionTLS12 {
-		return nil, fmt.Errorf("no keys from TLS 1.2 without the extended master secret (RFC 7627), which the other side does not speak: let it use TLS 1.3: %w", err)
+	switch {
+	case err == nil || state.Version != tls.VersionTLS12:
+		return key, err
+	case t.needEMS:
+		return nil, fmt.Errorf("no keys from TLS 1.2 without the extended master secret (RFC 7627), which the other side does not speak: let it use TLS 1.3, or set %s to optional",
+			SettingEMS)
+	case !t.done || context != nil || t.master.secret == nil || t.server == nil:
+		return nil, errors.New("no keys from TLS 1.2: the handshake was not as it should be")
 	}
-	return key, err
+	return t.master.export12(state.CipherSuite, label, t.server, n), nil
 }
 
 // Close ends the coroutine and forgets what is under way. It may be called again.
@@ -112,6 +134,7 @@ func (t *Tunnel) Close() {
 	t.pipe.closed = true
 	t.stop()
 	t.pipe.in, t.pipe.out = nil, nil
+	t.master.wipe()
 }
 
 // pipe is the net.Conn that crypto/tls sees.

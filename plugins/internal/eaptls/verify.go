@@ -66,7 +66,7 @@ func (c *Credentials) ClientTLS(identity string) (*tls.Config, error) {
 
 // base is what both sides have: no tickets, since a session that is resumed proves nothing anew, and no renegotiation, which is crypto/tls's default.
 func (c *Credentials) base() *tls.Config {
-	conf := &tls.Config{MinVersion: c.min, MaxVersion: c.max, SessionTicketsDisabled: true, Time: c.Now}
+	conf := &tls.Config{MinVersion: c.min, MaxVersion: c.max, CipherSuites: suites12(), SessionTicketsDisabled: true, Time: c.Now}
 	if c.Certificate != nil {
 		conf.Certificates = []tls.Certificate{*c.Certificate}
 	}
