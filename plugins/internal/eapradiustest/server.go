@@ -36,8 +36,11 @@ type Server struct {
 }
 
 // Start listens on a port of loopback that is free.
-func Start(m eapsdk.Method, secret []byte) (*Server, error) {
-	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+func Start(m eapsdk.Method, secret []byte) (*Server, error) { return StartAt(m, secret, "127.0.0.1:0") }
+
+// StartAt listens on this address and port.
+func StartAt(m eapsdk.Method, secret []byte, address string) (*Server, error) {
+	conn, err := net.ListenPacket("udp4", address)
 	if err != nil {
 		return nil, err
 	}
