@@ -56,7 +56,7 @@ func TestBadSecretsAreProblems(t *testing.T) {
 	}
 	problems := b.apply(office("dir", "empty", "good", "hex", "huge", "missing", "open"), keys{
 		{"dir", dir}, {"empty", b.file("empty", "", 0o600)}, {"good", b.file("good", "key", 0o600)}, {"hex", b.file("hex", "0xzz", 0o600)},
-		{"huge", b.file("huge", strings.Repeat("x", 5000), 0o600)}, {"open", b.file("open", "key", 0o644)}, {"stray", b.file("stray", "key", 0o600)}})
+		{"huge", b.file("huge", strings.Repeat("x", 50000), 0o600)}, {"open", b.file("open", "key", 0o644)}, {"stray", b.file("stray", "key", 0o600)}})
 	b.link()
 	hints := b.hints()
 	b.say(&msg.StatusRequest{Req: 9})
@@ -65,7 +65,7 @@ func TestBadSecretsAreProblems(t *testing.T) {
 	if !ok || reply.Req != 9 || json.Unmarshal(reply.JSON, &doc) != nil {
 		t.Fatalf("status %+v", reply)
 	}
-	want := map[string]string{"dir": "regular", "empty": "empty", "hex": "hexadecimal", "huge": "5000", "missing": "not handed over", "open": "chmod"}
+	want := map[string]string{"dir": "regular", "empty": "empty", "hex": "hexadecimal", "huge": "50000", "missing": "not handed over", "open": "chmod"}
 	if len(problems) != len(want) || len(hints) != len(want) || len(doc.Problems) != len(want) || len(b.logs) != len(want) {
 		t.Fatalf("%+v\n%+v\n%+v\n%+v", problems, hints, doc, b.logs)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/trike-ipsec/trike/authproc/internal/authn"
 	"github.com/trike-ipsec/trike/authproc/internal/pool"
@@ -54,7 +55,7 @@ func (p *process) fromTriked(r ipc.Received) error {
 func (p *process) prepare(m *msg.Prepare, files []*os.File) error {
 	p.forgetNext()
 	p.openBook(m.Files, files)
-	n, err := newPrepared(m, files)
+	n, err := newPrepared(m, files, p.cfg.Now())
 	if err != nil {
 		m.GrantKey.Close()
 		return p.triked.Say(&msg.NotPrepared{Serial: m.Serial, Reason: err.Error()})
@@ -80,7 +81,7 @@ func (p *process) openBook(names []msg.File, files []*os.File) {
 }
 
 // newPrepared reads the secrets and closes their descriptors, whatever comes of it.
-func newPrepared(m *msg.Prepare, files []*os.File) (*prepared, error) {
+func newPrepared(m *msg.Prepare, files []*os.File, now time.Time) (*prepared, error) {
 	defer ipc.CloseFiles(files)
 	if len(m.Files) != len(files) {
 		return nil, fmt.Errorf("%d descriptors came for %d names", len(files), len(m.Files))
@@ -93,7 +94,7 @@ func newPrepared(m *msg.Prepare, files []*os.File) (*prepared, error) {
 		return nil, err
 	}
 	n := &prepared{serial: m.Serial, view: view, key: m.GrantKey}
-	n.state, _ = authn.New(view, readSecrets(m.Files, files))
+	n.state, _ = authn.New(view, readSecrets(m.Files, files), readFiles(m.Files, files), now)
 	return n, nil
 }
 
@@ -121,6 +122,14 @@ func (p *process) commit(m *msg.Commit) error {
 	p.cfg.Plugins.Use(n.view.Plugins, p.state.Secret)
 	for _, x := range p.state.Problems() {
 		p.log("error", "no-credentials", x.Connection, fmt.Sprintf("connection %q cannot authenticate: %s", x.Connection, x.Text))
+	}
+	for _, w := range p.state.Warnings() {
+		p.log("warn", "credentials", "", w)
+	}
+	for _, c := range p.state.Certificates(p.cfg.Now()) {
+		if c.Problem != "" {
+			p.log("warn", "certificate", "", fmt.Sprintf("certificate %q %s: %s", c.Name, c.Subject, c.Problem))
+		}
 	}
 	if err := p.triked.Say(&msg.Committed{Serial: m.Serial}); err != nil {
 		return err
@@ -152,6 +161,11 @@ func (p *process) status(m *msg.StatusRequest) error {
 	if p.state != nil {
 		for _, x := range p.state.Problems() {
 			a.Problems = append(a.Problems, status.AuthProblem{Connection: x.Connection, Text: x.Text, Policy: place(p.view.Sources, x.Pos)})
+		}
+	}
+	if p.state != nil {
+		for _, c := range p.state.Certificates(p.cfg.Now()) {
+			a.Certificates = append(a.Certificates, status.Certificate{Name: c.Name, Subject: c.Subject, NotAfter: c.NotAfter, Problem: c.Problem})
 		}
 	}
 	for _, x := range p.view.Pools {

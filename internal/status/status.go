@@ -101,6 +101,16 @@ type Problem struct {
 type Auth struct {
 	Problems []AuthProblem `json:"problems"`
 	Pools    []Pool        `json:"pools,omitempty"`
+	// Certificates are our own, and those of authorities that come to their end.
+	Certificates []Certificate `json:"certificates,omitempty"`
+}
+
+// Certificate is one certificate or raw key.
+type Certificate struct {
+	Name     string    `json:"name"` // in the policy
+	Subject  string    `json:"subject"`
+	NotAfter time.Time `json:"not_after,omitzero"`
+	Problem  string    `json:"problem,omitempty"`
 }
 
 // Pool is one pool of addresses.

@@ -144,7 +144,7 @@ func TestWhyAPeerIsRefused(t *testing.T) {
 		{"an identity of another type", key, func(m *msg.Verify) { m.PeerID.Type = ikev2.ID_RFC822_ADDR }, []string{"the plan wants the peer to be"}},
 		{"a wish for another of us", key, func(m *msg.Verify) { m.LocalID = msg.ID{Type: ikev2.ID_FQDN, Data: []byte("oslo.example")} },
 			[]string{`wants us to be "oslo.example", and we are "paris.example"`}},
-		{"a signature", key, func(m *msg.Verify) { m.Method = 14 }, []string{"digital signature"}},
+		{"a signature", key, func(m *msg.Verify) { m.Method = 14 }, []string{"by a certificate, and the plan wants psk"}},
 		{"no candidate", key, func(m *msg.Verify) { m.Connections = nil },
 			[]string{"no connection by its addresses", `connection "berlin" is for this peer`}},
 		{"a candidate that the plan does not have", key, func(m *msg.Verify) { m.Connections = []string{"x"} }, []string{`connection "x": the plan has no such connection`}},
@@ -258,7 +258,7 @@ func TestProblemsStayWithTheirConnections(t *testing.T) {
 	v := plan.AuthView{Secrets: []plan.Secret{{Name: "bad"}, {Name: "good"}, {Name: "late"}}, Connections: []plan.AuthConnection{
 		between("a", hub, fqdn("a.example"), "good"), between("b", hub, fqdn("b.example"), "bad"), between("c", hub, fqdn("c.example"), "late"), between("d", hub, fqdn("d.example"), "none")}}
 	v.Connections[0].Pos.Line = 1
-	s, problems := New(v, []Secret{{Name: "good", Key: secret.Copy([]byte("k"))}, {Name: "bad", Err: ErrFile}, {Name: "stray", Key: secret.Copy([]byte("k"))}})
+	s, problems := New(v, []Secret{{Name: "good", Key: secret.Copy([]byte("k"))}, {Name: "bad", Err: ErrFile}, {Name: "stray", Key: secret.Copy([]byte("k"))}}, nil, noon)
 	if len(problems) != 3 || problems[0].Connection != "b" || !strings.Contains(problems[0].Text, ErrFile.Error()) || !strings.Contains(problems[1].Text, "not handed over") || !strings.Contains(problems[2].Text, "not in the plan") {
 		t.Fatalf("%+v", problems)
 	}
@@ -275,7 +275,7 @@ func TestProblemsStayWithTheirConnections(t *testing.T) {
 // Keys are gone after Close, and what ikeproc sent is wiped as soon as it was used.
 func TestKeysAreWiped(t *testing.T) {
 	key := []byte("to be wiped")
-	s, _ := New(plan.AuthView{Secrets: []plan.Secret{{Name: "k"}}, Connections: []plan.AuthConnection{between("c", fqdn("a"), fqdn("b"), "k")}}, []Secret{{Name: "k", Key: secret.New(key)}})
+	s, _ := New(plan.AuthView{Secrets: []plan.Secret{{Name: "k"}}, Connections: []plan.AuthConnection{between("c", fqdn("a"), fqdn("b"), "k")}}, []Secret{{Name: "k", Key: secret.New(key)}}, nil, noon)
 	o := someOctets(ikev2.PRF_HMAC_SHA2_256, true)
 	skp := o.SKp.Reveal()
 	s.Sign(&msg.Sign{Connection: "c", Initiator: true, Octets: o}, With{})

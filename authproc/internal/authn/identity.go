@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/trike-ipsec/trike/authproc/internal/pki"
 	"github.com/trike-ipsec/trike/internal/ikev2"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -28,6 +29,14 @@ func wireID(id plan.Identity) (msg.ID, error) {
 			return msg.ID{}, fmt.Errorf("ID_KEY_ID %q is not hexadecimal", id.Data)
 		}
 		out.Data = b
+	case ikev2.ID_DER_ASN1_DN:
+		d, err := pki.ParseDN(id.Data)
+		if err != nil {
+			return msg.ID{}, err
+		}
+		if out.Data, err = d.DER(); err != nil {
+			return msg.ID{}, err
+		}
 	default:
 		return msg.ID{}, fmt.Errorf("an identity of type %v is not served", id.Type)
 	}
@@ -59,6 +68,10 @@ func text(id msg.ID) string {
 		}
 	case ikev2.ID_FQDN, ikev2.ID_RFC822_ADDR:
 		return fmt.Sprintf("%q", clip(string(id.Data), 128))
+	case ikev2.ID_DER_ASN1_DN:
+		if d, err := pki.ReadDN(id.Data); err == nil {
+			return fmt.Sprintf("%q", clip(d.String(), 128))
+		}
 	}
 	return fmt.Sprintf("%v %s", id.Type, clip(hex.EncodeToString(id.Data), 128))
 }
@@ -75,6 +88,7 @@ type peer struct {
 	fixed  bool   // it is id
 	id     msg.ID // with fixed
 	any    bool
+	dn     pki.DN       // of a distinguished name, with "*" or without
 	kind   ikev2.IDType // of a pattern
 	suffix string       // of a pattern, lower case: ".example.org" or "@example.org"
 }
@@ -86,6 +100,9 @@ func newPeer(id plan.Identity) (peer, error) {
 		return peer{any: true}, nil
 	case id.Type == ikev2.ID_FQDN && strings.HasPrefix(id.Data, "*."), id.Type == ikev2.ID_RFC822_ADDR && strings.HasPrefix(id.Data, "*@"):
 		return peer{kind: id.Type, suffix: strings.ToLower(id.Data[1:])}, nil
+	case id.Type == ikev2.ID_DER_ASN1_DN:
+		d, err := pki.ParseDN(id.Data)
+		return peer{dn: d, kind: id.Type}, err
 	}
 	one, err := wireID(id)
 	return peer{fixed: err == nil, id: one}, err
@@ -99,6 +116,10 @@ func (p peer) is(id msg.ID) bool {
 	case p.fixed:
 		return canonical(p.id) == canonical(id)
 	}
+	if p.dn != nil {
+		d, err := pki.ReadDN(id.Data)
+		return id.Type == p.kind && err == nil && p.dn.Matches(d)
+	}
 	name := strings.ToLower(string(id.Data))
 	return id.Type == p.kind && len(name) > len(p.suffix) && strings.HasSuffix(name, p.suffix)
 }
@@ -110,6 +131,8 @@ func (p peer) String() string {
 		return "anybody who can prove it"
 	case p.fixed:
 		return text(p.id)
+	case p.dn != nil:
+		return fmt.Sprintf("%q", p.dn.String())
 	}
 	return fmt.Sprintf("%q", "*"+p.suffix)
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // MaxSecret is the largest secret file, in octets.
-const MaxSecret = 4096
+const MaxSecret = 16 << 10
 
 // ErrFile is a secret file that is not safe to use.
 var ErrFile = errors.New("secret file is not used")

@@ -61,7 +61,7 @@ func TestCheckFile(t *testing.T) {
 	}{
 		{0o600, 0, 1, ""}, {0o400, 7, 4096, ""}, {0o640, 0, 20, ""},
 		{0o604, 0, 20, "chmod"}, {0o602, 0, 20, "chmod"}, {0o601, 0, 20, "chmod"}, {0o620, 0, 20, "chmod"},
-		{0o600, 8, 20, "chown"}, {0o600, 0, 0, "empty"}, {0o600, 0, 4097, "4097"},
+		{0o600, 8, 20, "chown"}, {0o600, 0, 0, "empty"}, {0o600, 0, 16385, "16385"},
 		{fs.ModeDir | 0o700, 0, 20, "regular"}, {fs.ModeNamedPipe | 0o600, 0, 20, "regular"}, {fs.ModeDevice | fs.ModeCharDevice | 0o600, 0, 20, "regular"}, {fs.ModeSymlink | 0o600, 0, 20, "regular"},
 	} {
 		err := CheckFile(c.mode, c.uid, 7, c.size)

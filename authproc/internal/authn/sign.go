@@ -29,6 +29,9 @@ func (s *State) Sign(m *msg.Sign, w With) *msg.Signed {
 		return fail("our own identity goes out with reserved octets of 0 (RFC 7296 section 3.5)")
 	}
 	out := &msg.Signed{Req: m.Req, ID: c.local}
+	if m.Initiator && w.Proof == nil {
+		out.Requests = s.requests(c.remoteAuth.Authorities)
+	}
 	if w.Proof == nil && c.localAuth.Method == plan.AuthEAP {
 		if !m.Initiator {
 			return fail("a responder cannot authenticate itself by EAP (RFC 7296 section 2.16)")
@@ -46,6 +49,10 @@ func (s *State) Sign(m *msg.Sign, w With) *msg.Signed {
 		out.Data = o.auth(w.Proof.key(o), c.local)
 	case c.localAuth.Method == plan.AuthPSK:
 		out.Data = o.auth(s.keys[c.localAuth.Secret].Reveal(), c.local)
+	default:
+		if err := s.signCertificate(c, o, m, out); err != nil {
+			return fail("certificate %q: %v", c.localAuth.Certificate, err)
+		}
 	}
 	return out
 }

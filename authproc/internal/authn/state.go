@@ -5,7 +5,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"fmt"
+	"time"
 
+	"github.com/trike-ipsec/trike/authproc/internal/pki"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/secret"
@@ -26,6 +28,11 @@ type State struct {
 	keys    map[string]secret.Bytes
 	dummy   secret.Bytes // what an unknown peer's AUTH is held against
 	problem []msg.Problem
+	warn    []string
+
+	credentials map[string]*credential
+	authorities map[string]*authority
+	lists       pki.Lists
 }
 
 // connection is one of the plan's, ready to be used. fault says why it cannot authenticate.
@@ -43,8 +50,9 @@ type connection struct {
 }
 
 // New prepares one plan's credentials. The problems, in the plan's order, name the connections that cannot authenticate as things are; all others can.
-func New(view plan.AuthView, secrets []Secret) (*State, []msg.Problem) {
-	s := &State{conns: map[string]*connection{}, byPeer: map[string][]*connection{}, pools: map[string]plan.Pool{}, keys: map[string]secret.Bytes{}, dummy: random()}
+func New(view plan.AuthView, secrets []Secret, files []File, now time.Time) (*State, []msg.Problem) {
+	s := &State{conns: map[string]*connection{}, byPeer: map[string][]*connection{}, pools: map[string]plan.Pool{},
+		credentials: map[string]*credential{}, authorities: map[string]*authority{}, keys: map[string]secret.Bytes{}, dummy: random()}
 	missing := map[string]string{}
 	for _, x := range view.Secrets {
 		missing[x.Name] = "it was not handed over"
@@ -66,8 +74,9 @@ func New(view plan.AuthView, secrets []Secret) (*State, []msg.Problem) {
 	for _, p := range view.Pools {
 		s.pools[p.Name] = p
 	}
+	s.loadCredentials(view, files, missing)
 	for i := range view.Connections {
-		c := newConnection(&view.Connections[i], missing)
+		c := s.newConnection(&view.Connections[i], missing, now)
 		s.conns[c.name] = c
 		if c.canon != "" {
 			s.byPeer[c.canon] = append(s.byPeer[c.canon], c)
@@ -83,7 +92,7 @@ func New(view plan.AuthView, secrets []Secret) (*State, []msg.Problem) {
 	return s, s.problem
 }
 
-func newConnection(v *plan.AuthConnection, missing map[string]string) *connection {
+func (s *State) newConnection(v *plan.AuthConnection, missing map[string]string, now time.Time) *connection {
 	c := &connection{name: v.Name, localAuth: v.LocalAuth, remoteAuth: v.RemoteAuth, configure: v.Configure, request: v.Request, unique: v.Unique}
 	var err error
 	if c.local, err = wireID(v.Local.ID); err != nil {
@@ -91,6 +100,12 @@ func newConnection(v *plan.AuthConnection, missing map[string]string) *connectio
 	}
 	if c.peer, err = newPeer(v.Remote.ID); err != nil {
 		c.fault = "the peer's identity: " + err.Error()
+	}
+	if v.LocalAuth.Method == plan.AuthCertificate && c.fault == "" {
+		c.fault = c.checkLocal(v.Local.ID, s.credentials[v.LocalAuth.Certificate], now)
+	}
+	if v.RemoteAuth.Method == plan.AuthCertificate && c.fault == "" {
+		c.fault = s.checkRemote(c)
 	}
 	c.localCanon = canonical(c.local)
 	if c.peer.fixed {
@@ -108,7 +123,7 @@ func newConnection(v *plan.AuthConnection, missing map[string]string) *connectio
 			case !c.peer.fixed:
 				c.fault = "a pre-shared key needs one peer, and this connection's may be several"
 			}
-		case plan.AuthEAP:
+		case plan.AuthEAP, plan.AuthCertificate:
 		default:
 			c.fault = fmt.Sprintf("authentication by %q is not served", a.Method)
 		}

@@ -34,8 +34,10 @@ func (s *State) Verify(m *msg.Verify, w With) *msg.Verified {
 		proved, r = s.byProof(o, m, w.Proof)
 	case by == ikev2.AuthSharedKey:
 		proved, r = s.bySecret(o, m)
+	case by == ikev2.AuthSignature, by == ikev2.AuthRSA, by == ikev2.AuthECDSA256, by == ikev2.AuthECDSA384, by == ikev2.AuthECDSA521:
+		proved, r = s.byCertificate(o, m, w.Now)
 	default:
-		return fail("%s authenticates by %v, and only a shared key is served", who(m), by)
+		return fail("%s authenticates by %v, which is not served", who(m), by)
 	}
 	if len(proved) == 0 {
 		return &msg.Verified{Req: m.Req, Error: s.explain(m, r)}

@@ -43,7 +43,7 @@ func tryGateway(conns []plan.AuthConnection, keys ...string) (*State, []msg.Prob
 		v.Secrets = append(v.Secrets, plan.Secret{Name: keys[i]})
 		secrets = append(secrets, Secret{Name: keys[i], Key: secret.Copy([]byte(keys[i+1]))})
 	}
-	return New(v, secrets)
+	return New(v, secrets, nil, noon)
 }
 
 // berlin and paris are the two ends of one tunnel.
