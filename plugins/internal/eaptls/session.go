@@ -157,7 +157,8 @@ func (s *Session) Next(ctx context.Context, packet []byte) (eapsdk.Step, error) 
 		return fail("the session has ended: %s", s.reason), nil
 	}
 	// The same packet again was lost on its way to us or is a copy: the answer is the same (RFC 3748 section 4.1).
-	if s.answer != nil && s.previous != nil && bytes.Equal(packet, s.previous) {
+	if s.rounds < MaxRounds && s.answer != nil && s.previous != nil && bytes.Equal(packet, s.previous) {
+		s.rounds++
 		return eapsdk.Step{Outcome: eapsdk.Continue, Packet: s.answer}, nil
 	}
 	step, err := s.step(ctx, packet)

@@ -135,6 +135,16 @@ func TestTheSameResponseAgainGetsTheSameAnswer(t *testing.T) {
 			t.Fatalf("the client's answer to the same request is another: %v, %s", err, again.Reason)
 		}
 	}
+	// Not for ever.
+	for n := 0; ; n++ {
+		step, err := server.Next(context.Background(), hello.Packet)
+		if err != nil || n > MaxRounds {
+			t.Fatalf("after %d repetitions: %v", n, err)
+		}
+		if step.Outcome == eapsdk.Failure {
+			break
+		}
+	}
 }
 
 func TestAClientTakesNoSuccessBeforeItsTime(t *testing.T) {
