@@ -8,6 +8,7 @@ import (
 	"maps"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -232,6 +233,34 @@ func TestSettingsThatDoNotFit(t *testing.T) {
 			t.Errorf("%s: %v; want %q", c.name, err, c.want)
 		}
 	}
+}
+
+// Sessions of one method share nothing that changes.
+func TestManyAtOnce(t *testing.T) {
+	before := runtime.NumGoroutine()
+	p := newPKI(pkitest.ECDSA, false)
+	server, client := side(t, p.server, p.ca.PEM(), nil), side(t, p.client, p.ca.PEM(), nil)
+	var all sync.WaitGroup
+	keys := make(chan string, 100)
+	for range cap(keys) {
+		all.Go(func() {
+			said, err := eaptalk.Run(context.Background(), server, client, eapsdk.Begin{Identity: "alice", ServerName: "gw.example"}, nil)
+			if err != nil || said.Client.Outcome != eapsdk.Success || !bytes.Equal(said.Server.MSK, said.Client.MSK) {
+				t.Errorf("%v, %s, %s", err, said.Server.Reason, said.Client.Reason)
+			}
+			keys <- string(said.Server.MSK)
+		})
+	}
+	all.Wait()
+	close(keys)
+	seen := map[string]bool{}
+	for k := range keys {
+		if seen[k] {
+			t.Error("two sessions have the same keys")
+		}
+		seen[k] = true
+	}
+	settle(t, before)
 }
 
 func BenchmarkLogin(b *testing.B) {

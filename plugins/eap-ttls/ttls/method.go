@@ -55,6 +55,9 @@ type Method struct {
 	password []byte // nil for none
 }
 
+// Format implements fmt.Formatter, so that no verb shows the password: fmt asks no method of a field that is not exported.
+func (Method) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte("eap-ttls")) }
+
 // Describe implements eapsdk.Method.
 func (*Method) Describe() eapsdk.Description {
 	settings := append(eaptls.Settings(),
@@ -72,7 +75,7 @@ func (*Method) Describe() eapsdk.Description {
 func (m *Method) Configure(ctx context.Context, c eapsdk.Config, log *slog.Logger) error {
 	m.log = log
 	text, server := c.Secrets["users"]
-	password, client := c.Secrets["password"]
+	secret, client := c.Secrets["password"]
 	if server == client {
 		return errors.New("EAP-TTLS needs the secret users to be a server, or password to be a client, and not both")
 	}
@@ -85,7 +88,7 @@ func (m *Method) Configure(ctx context.Context, c eapsdk.Config, log *slog.Logge
 	}
 	m.identity = c.Values["inner-identity"]
 	if client {
-		return m.configureClient(password)
+		return m.configureClient(secret)
 	}
 	names, err := users.NamesFrom(c.Values)
 	if err != nil {
@@ -98,8 +101,8 @@ func (m *Method) Configure(ctx context.Context, c eapsdk.Config, log *slog.Logge
 	return err
 }
 
-func (m *Method) configureClient(password []byte) error {
-	m.password = []byte(strings.TrimRight(string(password), "\r\n"))
+func (m *Method) configureClient(secret []byte) error {
+	m.password = []byte(strings.TrimRight(string(secret), "\r\n"))
 	if len(m.password) == 0 || len(m.password) > maxPassword {
 		return fmt.Errorf("secret password has %d octets: it has to be 1 to %d", len(m.password), maxPassword)
 	}

@@ -127,6 +127,15 @@ func TestAClientTellsNothingToAnotherServer(t *testing.T) {
 	}
 }
 
+func TestAMethodDoesNotPrintItsPassword(t *testing.T) {
+	m := newSides().dial(t, "wonderland", map[string]string{"inner": "pap"})
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+		if said := fmt.Sprintf(verb, *m); strings.Contains(said, "wonderland") || strings.Contains(said, fmt.Sprintf("%x", "wonderland")) || strings.Contains(said, "119, 111") {
+			t.Errorf("%s shows the password", verb)
+		}
+	}
+}
+
 func TestSettingsThatDoNotFit(t *testing.T) {
 	s := newSides()
 	server := map[string][]byte{"certificate": s.server.Chain, "key": s.server.Key, "users": []byte("alice: wonderland\n")}
