@@ -21,7 +21,7 @@ func main() {
 }
 
 func run(args []string) int {
-	c := supervise.Config{Version: version, Log: os.Stderr, Notify: os.Getenv("NOTIFY_SOCKET")}
+	c := supervise.Config{Version: version, Log: os.Stderr, Notify: os.Getenv("NOTIFY_SOCKET"), Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
 	f := flag.NewFlagSet("triked", flag.ContinueOnError)
 	f.StringVar(&c.Plan, "plan", "", "`FILE` of the plan to put in force; without it the last good plan is")
 	f.StringVar(&c.Control, "control", "/run/trike/control.sock", "`SOCKET` on which `trike` finds the gateway")

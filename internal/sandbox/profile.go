@@ -75,7 +75,8 @@ func IKEProc() Profile {
 // AuthProc is the process that holds the secrets: it reads files that it was handed, and answers ikeproc.
 func AuthProc() Profile {
 	return Profile{User: "trike-auth", Number: numberAuth, Rights: append(runtimeRights(), linkRights,
-		Right{Why: "secrets are read from descriptors that triked opened", Calls: []string{"pread64", "lseek"}})}
+		Right{Why: "secrets and certificates are read from descriptors that triked opened", Calls: []string{"pread64", "lseek"}},
+		Right{Why: "leases are written down in the file that triked opened", Calls: []string{"pwrite64"}})}
 }
 
 // XFRMKernel is the datapath's process with the kernel's ESP: XFRM over netlink.

@@ -96,9 +96,25 @@ func (s *supervisor) apply(r *applyRequest) {
 			r.v.plan.Gateway, s.current.plan.Gateway))
 		return
 	case r.v.same(s.current):
-		r.answer(applied{serial: s.current.serial, same: true}, nil)
+		s.lookAgain(r)
 		return
 	}
+	s.begin(r)
+}
+
+// looked goes on with a plan that is in force already: when no file of it changed there is nothing to do.
+func (s *supervisor) looked(e restamped) {
+	switch {
+	case s.ending, s.change != nil, !e.r.v.same(s.current):
+		s.apply(e.r) // much has happened meanwhile
+	case e.stamp == s.current.stamp:
+		e.r.answer(applied{serial: s.current.serial, same: true}, nil)
+	default:
+		s.begin(e.r)
+	}
+}
+
+func (s *supervisor) begin(r *applyRequest) {
 	s.serial++
 	r.v.serial = s.serial
 	c := &change{next: r.v, request: r, first: s.current == nil, part: map[*instance]bool{}}
@@ -142,6 +158,7 @@ func (s *supervisor) changeOpened(e opened) {
 		return
 	}
 	c.next.datapath, c.next.why, c.next.open, c.secrets = e.datapath, e.why, e.open, e.secrets
+	c.next.stamp = stampOf(e.secrets)
 	err := e.err
 	if missing := c.next.secretErrors(e.errs); err == nil && missing != nil {
 		c.warnings = append(c.warnings, missing.Error())

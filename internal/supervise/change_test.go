@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -65,6 +67,42 @@ func TestSecondPlan(t *testing.T) {
 }
 
 // Each way in which a process can fail a change before it is firm: nothing changes, the operator learns why, and the gateway goes on.
+// A file that was put in another's place is read when the plan is applied once more: keys, certificates and revocation lists are rotated in this way.
+func TestSamePlanReadsChangedFiles(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newFakeHost()
+		h.secret = filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(h.secret, []byte("one"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		w := begin(t, h)
+		defer w.stop()
+		w.mustApply(planOf(t, named("one")))
+		again := func() applied {
+			a, err := w.apply(planOf(t, named("one")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return a
+		}
+		if a := again(); !a.same || a.serial != 1 {
+			t.Errorf("nothing changed: %+v", a)
+		}
+		if err := os.WriteFile(h.secret+".new", []byte("two"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(h.secret+".new", h.secret); err != nil {
+			t.Fatal(err)
+		}
+		if a := again(); a.same || a.serial != 2 {
+			t.Errorf("a file changed: %+v", a)
+		}
+		if a := again(); !a.same || a.serial != 2 {
+			t.Errorf("nothing changed since: %+v", a)
+		}
+	})
+}
+
 func TestChangeThatFails(t *testing.T) {
 	refuse := func(m msg.Message) []msg.Message {
 		return []msg.Message{&msg.NotPrepared{Serial: m.(*msg.Prepare).Serial, Reason: "I do not like it"}}

@@ -13,6 +13,8 @@ type Config struct {
 	Plan string
 	// State is the folder of the last good plan and of the processes' empty root directory.
 	State string
+	// Credentials is the folder of systemd's credentials ($CREDENTIALS_DIRECTORY), or "".
+	Credentials string
 	// Control is the path of the operator's socket.
 	Control string
 	// Libexec is the folder of the programs ikeproc, authproc and xfrmproc.

@@ -2,6 +2,7 @@ package supervise
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -25,6 +26,7 @@ type fakeHost struct {
 	startErr  error
 	openErr   error
 	secretErr error
+	secret    string // the path of every file that a plan names; "": the null device
 	openTime  time.Duration
 	protected []string // what Protect was told, in order
 	protErr   error
@@ -74,10 +76,11 @@ func (h *fakeHost) Open(p *plan.Plan, _ plan.Datapath, have *openings) (*opening
 }
 
 func (h *fakeHost) Secrets(p *plan.Plan) ([]*os.File, []error) {
-	files, errs := make([]*os.File, len(p.Secrets)), make([]error, len(p.Secrets))
-	for i := range p.Secrets {
+	list := filesOf(p)
+	files, errs := make([]*os.File, len(list)), make([]error, len(list))
+	for i := range list {
 		if errs[i] = h.secretErr; errs[i] == nil {
-			files[i], errs[i] = os.Open(os.DevNull)
+			files[i], errs[i] = os.Open(cmp.Or(h.secret, os.DevNull))
 		}
 	}
 	return files, errs

@@ -18,7 +18,7 @@ type host interface {
 	Start(name msg.Process, args []string, said func(line string)) (child, error)
 	// Open opens the descriptors that a plan needs beyond those of have.
 	Open(p *plan.Plan, datapath plan.Datapath, have *openings) (*openings, error)
-	// Secrets opens the files of the plan's secrets. A nil file stands for one that cannot be had, for the reason in the error.
+	// Secrets opens what filesOf lists: secrets, certificates, authorities, revocation lists, leases. A nil file stands for one that cannot be had, for the reason in the error.
 	Secrets(p *plan.Plan) ([]*os.File, []error)
 	// Pipes makes a link between two processes: the read and write end of each.
 	Pipes() (a, b [2]*os.File, err error)

@@ -85,6 +85,8 @@ func (s *supervisor) handle(e event) {
 		s.fromProcess(e)
 	case ended:
 		s.processEnded(e)
+	case restamped:
+		s.looked(e)
 	case opened:
 		s.changeOpened(e)
 	case secretsOpened:

@@ -282,31 +282,64 @@ func onSocket(f *os.File, do func(fd int) error) error {
 	return errors.Join(raw.Control(func(fd uintptr) { inner = do(int(fd)) }), inner)
 }
 
-// Secrets opens the files of the plan's secrets for reading, and reads none.
+// Secrets opens what filesOf lists for reading, the leases also for writing, and reads none.
 func (m *machine) Secrets(p *plan.Plan) ([]*os.File, []error) {
-	files, errs := make([]*os.File, len(p.Secrets)), make([]error, len(p.Secrets))
-	for i, s := range p.Secrets {
-		files[i], errs[i] = openSecret(s.File)
+	list := filesOf(p)
+	files, errs := make([]*os.File, len(list)), make([]error, len(list))
+	for i, x := range list {
+		switch {
+		case x.Kind == leasesKind:
+			files[i], errs[i] = os.OpenFile(filepath.Join(m.cfg.State, leasesKind), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+		case x.credential != "":
+			files[i], errs[i] = m.openCredential(x.credential)
+		case x.Kind == "secret":
+			files[i], errs[i] = openSecret(x.path)
+		default:
+			files[i], errs[i] = openRegular(x.path)
+		}
 	}
 	return files, errs
 }
 
-func openSecret(name string) (*os.File, error) {
+// openCredential opens a credential that systemd gave triked's unit (systemd.exec(5), LoadCredential=).
+func (m *machine) openCredential(name string) (*os.File, error) {
+	if m.cfg.Credentials == "" {
+		return nil, fmt.Errorf("systemd gave triked no credentials: add LoadCredential=%s:/path to its unit", name)
+	}
+	if name != filepath.Base(name) || name == "." || name == ".." {
+		return nil, fmt.Errorf("%q is no name of a credential", name)
+	}
+	return openSecret(filepath.Join(m.cfg.Credentials, name))
+}
+
+func openRegular(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0) // a pipe must not make us wait
 	if err != nil {
 		return nil, err
 	}
 	info, err := f.Stat()
-	switch {
-	case err != nil:
-	case !info.Mode().IsRegular():
-		err = fmt.Errorf("%s is no regular file", name)
-	case info.Mode().Perm()&0o007 != 0:
-		err = fmt.Errorf("%s may be read or changed by everybody (mode %04o): chmod 600 it, and change the secret", name, info.Mode().Perm())
-	default:
+	if err == nil && info.Mode().IsRegular() {
 		return f, nil
 	}
+	if err == nil {
+		err = fmt.Errorf("%s is no regular file", name)
+	}
 	return nil, errors.Join(err, f.Close())
+}
+
+func openSecret(name string) (*os.File, error) {
+	f, err := openRegular(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && info.Mode().Perm()&0o007 != 0 {
+		err = fmt.Errorf("%s may be read or changed by everybody (mode %04o): chmod 600 it, and change the secret", name, info.Mode().Perm())
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // Protect leads what the plan protects into the userspace datapath's device. With the kernel's, xfrmproc's policies do it.

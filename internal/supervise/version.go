@@ -23,6 +23,7 @@ type version struct {
 	why      string
 	open     *openings
 	since    time.Time
+	stamp    string        // of the files that the plan names, as they were opened
 	changes  []plan.Change // against the plan before
 }
 
@@ -58,10 +59,10 @@ func (v *version) prepare(name msg.Process, key secret.Bytes, secrets []*os.File
 		out.files, err = v.open.files(m.Files)
 	case msg.AuthProc:
 		m.GrantKey = key
-		for i, f := range secrets {
-			if f != nil {
-				m.Files = append(m.Files, msg.File{Kind: "secret", Name: v.plan.Secrets[i].Name})
-				out.files = append(out.files, f)
+		for i, x := range filesOf(v.plan) {
+			if secrets[i] != nil {
+				m.Files = append(m.Files, x.File)
+				out.files = append(out.files, secrets[i])
 			}
 		}
 	}
@@ -89,12 +90,12 @@ func (v *version) at(p plan.Pos) string {
 	return fmt.Sprintf("%s:%d:%d", name, p.Line, p.Column)
 }
 
-// secretErrors joins why secrets cannot be had, each with its policy line.
+// secretErrors joins why files cannot be had, each with its policy line.
 func (v *version) secretErrors(errs []error) error {
 	var out []error
-	for i, err := range errs {
-		if err != nil {
-			out = append(out, fmt.Errorf("secret %q (%s): %w", v.plan.Secrets[i].Name, v.at(v.plan.Secrets[i].Pos), err))
+	for i, x := range filesOf(v.plan) {
+		if i < len(errs) && errs[i] != nil {
+			out = append(out, fmt.Errorf("%s %q (%s): %w", x.Kind, x.Name, v.at(x.pos), errs[i]))
 		}
 	}
 	return errors.Join(out...)
