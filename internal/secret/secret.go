@@ -10,29 +10,44 @@ import (
 )
 
 // Bytes is key material. The zero value is an empty secret.
-type Bytes struct{ b []byte }
+type Bytes struct {
+	// b is behind pointers because fmt asks no method of a field that is not exported: what it prints of a struct with such a Bytes is then an address. It follows one
+	// pointer, under a verb that it does not know, and not two.
+	b **[]byte
+}
 
 // Redacted is what every secret prints as.
 const Redacted = "[redacted]"
 
 // New takes ownership of b: the caller must not keep or change it afterwards.
-func New(b []byte) Bytes { return Bytes{b} }
+func New(b []byte) Bytes {
+	if b == nil {
+		return Bytes{}
+	}
+	p := &b
+	return Bytes{&p}
+}
 
 // Copy makes a secret of its own from b, which stays the caller's to wipe.
-func Copy(b []byte) Bytes { return Bytes{append([]byte(nil), b...)} }
+func Copy(b []byte) Bytes { return New(append([]byte(nil), b...)) }
 
 // Reveal returns the key itself, not a copy, for the one call that needs it. Never store or print the result.
-func (s Bytes) Reveal() []byte { return s.b }
+func (s Bytes) Reveal() []byte {
+	if s.b == nil {
+		return nil
+	}
+	return **s.b
+}
 
 // Len is the length of the key in octets.
-func (s Bytes) Len() int { return len(s.b) }
+func (s Bytes) Len() int { return len(s.Reveal()) }
 
 // Equal compares in time that depends on the lengths alone.
-func (s Bytes) Equal(o Bytes) bool { return subtle.ConstantTimeCompare(s.b, o.b) == 1 }
+func (s Bytes) Equal(o Bytes) bool { return subtle.ConstantTimeCompare(s.Reveal(), o.Reveal()) == 1 }
 
 // Close overwrites the key with zeros. Every copy of s that shares its memory is wiped with it.
 func (s *Bytes) Close() {
-	clear(s.b)
+	clear(s.Reveal())
 	s.b = nil
 }
 
