@@ -224,7 +224,7 @@ func (p *process) begin(c *conversation, a eap.Action) {
 	if c.server != nil {
 		b.Role = eapsdk.Server
 	} else {
-		b.ServerName = string(c.peerID.Data)
+		b.ServerName = authn.ServerName(c.peerID)
 	}
 	p.cfg.Plugins.Begin(a.Method.Name, c.session, b)
 }

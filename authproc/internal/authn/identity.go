@@ -76,6 +76,23 @@ func text(id msg.ID) string {
 	return fmt.Sprintf("%v %s", id.Type, clip(hex.EncodeToString(id.Data), 128))
 }
 
+// ServerName writes the identity that a server proved for an EAP client, which holds it against the certificate that the server shows within EAP: a name, an address or a
+// distinguished name as a policy writes it. What is none of these is "" or in hexadecimal, which no certificate has.
+func ServerName(id msg.ID) string {
+	switch id.Type {
+	case ikev2.ID_FQDN, ikev2.ID_RFC822_ADDR:
+		return string(id.Data)
+	case ikev2.ID_DER_ASN1_DN:
+		if d, err := pki.ReadDN(id.Data); err == nil {
+			return d.String()
+		}
+	}
+	if id.Type == 0 {
+		return ""
+	}
+	return text(id)
+}
+
 func clip(s string, n int) string {
 	if len(s) <= n {
 		return s
