@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -76,6 +77,30 @@ func sameMail(a, b string) bool {
 		return a == b
 	}
 	return a[:i] == b[:j] && strings.EqualFold(a[i:], b[j:])
+}
+
+// sameDN compares distinguished names in text: one of RFC 4514, with the last part first, and one in either order, with spaces behind its commas or without.
+func sameDN(subject, name string) bool {
+	a, b := parts(subject), parts(name)
+	if slices.Equal(a, b) {
+		return true
+	}
+	slices.Reverse(a)
+	return slices.Equal(a, b)
+}
+
+// parts splits at commas that have no backslash before them.
+func parts(dn string) (out []string) {
+	from := 0
+	for i := 0; i < len(dn); i++ {
+		switch dn[i] {
+		case '\\':
+			i++
+		case ',':
+			out, from = append(out, strings.TrimSpace(dn[from:i])), i+1
+		}
+	}
+	return append(out, strings.TrimSpace(dn[from:]))
 }
 
 // Who gives the identity that a client proved by its certificate. from is a field, or "" for any field that has what the client called itself.

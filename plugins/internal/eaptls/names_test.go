@@ -82,6 +82,23 @@ func TestNamesThatAServerMustHave(t *testing.T) {
 	}
 }
 
+func TestDistinguishedNamesInEitherOrder(t *testing.T) {
+	subject := `CN=gw\, the first,O=Example,C=CH` // as crypto/x509 writes C=CH, O=Example, CN=gw, the first
+	for name, same := range map[string]bool{
+		subject:                                true,
+		`C=CH, O=Example, CN=gw\, the first`:   true,
+		`C=CH,O=Example,CN=gw\, the first`:     true,
+		`O=Example, C=CH, CN=gw\, the first`:   false,
+		`C=CH, O=Example`:                      false,
+		`C=CH, O=Example, CN=gw, CN=the first`: false,
+		`CN=gw\, the first`:                    false,
+	} {
+		if sameDN(subject, name) != same {
+			t.Errorf("%s: %v", name, !same)
+		}
+	}
+}
+
 func FuzzPrincipals(f *testing.F) {
 	for _, e := range certificate(f, pkitest.Leaf{CN: "a", UPN: "alice@corp.example"}).Extensions {
 		if e.Id.Equal(oidAltName) {

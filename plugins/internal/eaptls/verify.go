@@ -144,7 +144,7 @@ func named(cert *x509.Certificate, name string) error {
 	var ok bool
 	switch {
 	case strings.Contains(name, "="):
-		ok = cert.Subject.String() == name
+		ok = sameDN(cert.Subject.String(), name)
 	case strings.Contains(name, "@"):
 		ok = slices.ContainsFunc(cert.EmailAddresses, func(have string) bool { return sameMail(have, name) })
 	default:
