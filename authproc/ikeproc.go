@@ -127,7 +127,7 @@ func (p *process) hint() {
 	if p.ike == nil || p.state == nil {
 		return
 	}
-	if err := p.ike.Say(&msg.TrustHints{Problems: p.state.Problems()}); err != nil {
+	if err := p.ike.Say(&msg.TrustHints{Problems: p.state.Problems(), Requests: p.state.Requests()}); err != nil {
 		p.dropIKE(err)
 	}
 }

@@ -120,7 +120,11 @@ type Renewed struct {
 
 // TrustHints: authproc → ikeproc, after each Commit: which connections cannot authenticate and why (a secret that cannot be
 // read), so that status can say so before a peer finds out.
-type TrustHints struct{ Problems []Problem }
+type TrustHints struct {
+	Problems []Problem
+	// Requests are the CERTREQs of a responder that does not know yet who is coming.
+	Requests []Cert
+}
 
 // Problem is one thing for the operator about one connection.
 type Problem struct {

@@ -117,6 +117,10 @@ func (m *Renewed) read(r *reader) {
 	m.Error = r.string()
 }
 
-func (*TrustHints) Kind() Kind               { return KindTrustHints }
-func (m *TrustHints) append(b []byte) []byte { return putList(b, m.Problems, putProblem) }
-func (m *TrustHints) read(r *reader)         { m.Problems = list(r, 20, readProblem) }
+func (*TrustHints) Kind() Kind { return KindTrustHints }
+func (m *TrustHints) append(b []byte) []byte {
+	return putList(putList(b, m.Problems, putProblem), m.Requests, putCert)
+}
+func (m *TrustHints) read(r *reader) {
+	*m = TrustHints{Problems: list(r, 20, readProblem), Requests: list(r, 5, readCert)}
+}

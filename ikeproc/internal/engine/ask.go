@@ -75,6 +75,8 @@ func (e *Engine) fromAuth(m msg.Message) {
 		req = m.Req
 	case *msg.Renewed:
 		req = m.Req
+	case *msg.EAPReply:
+		req = m.Req
 	case *msg.TrustHints:
 		e.trustHints(m)
 		return

@@ -13,19 +13,17 @@ import (
 // startAuth has authproc make our AUTH, reserves an SPI for the first child, and sends IKE_AUTH.
 func (e *Engine) startAuth(sa *ikeSA) {
 	sa.state = stateAuth
-	m := &msg.Sign{Connection: sa.conn.cfg.Name, Initiator: true}
-	m.Octets = sa.octets(true, sa.nextOut, [3]byte{})
-	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
-		signed, _ := answer.(*msg.Signed)
-		switch {
-		case signed == nil:
-			e.setupFailed(sa, status.Problem{Code: "internal", Text: "authproc was started again while it made our AUTH"})
-		case signed.Error != "":
-			e.setupFailed(sa, status.Problem{Code: "no-credentials", Text: "this gateway cannot authenticate itself: " + signed.Error,
-				Hint: "see the secret that the connection names"})
-		default:
-			e.authWithChild(sa, signed)
+	sa.setup.authID = sa.nextOut
+	e.askSign(sa, sa.conn.cfg.Name, func(signed *msg.Signed) {
+		if signed == nil {
+			e.setupFailed(sa, status.Problem{Code: "internal", Text: cannotSign(signed)})
+			return
 		}
+		if signed.Error != "" {
+			e.setupFailed(sa, status.Problem{Code: "no-credentials", Text: cannotSign(signed), Hint: "see the secret or certificate that the connection names"})
+			return
+		}
+		e.authWithChild(sa, signed)
 	})
 }
 
@@ -57,48 +55,76 @@ func (e *Engine) authWithChild(sa *ikeSA, signed *msg.Signed) {
 	})
 }
 
-// --> IKE_AUTH { IDi, [N(INITIAL_CONTACT),] IDr, AUTH, SAi2, TSi, TSr }
+// --> IKE_AUTH { IDi, [CERT,] [N(INITIAL_CONTACT),] [CERTREQ,] IDr, [AUTH,] SAi2, TSi, TSr }
 func (e *Engine) sendAuth(sa *ikeSA, signed *msg.Signed, n *childNegotiation) {
 	c := sa.conn
 	ps := []wire.Payload{&wire.ID{Type: signed.ID.Type, Data: signed.ID.Data}}
+	ps = append(ps, certPayloads(signed.Certs)...)
 	if len(c.sas) == 1 {
 		// We know of no other SA with this peer: whatever it has of ours is from before our last start (RFC 7296 section 2.4).
 		ps = append(ps, wire.NotifyStatus(ikev2.INITIAL_CONTACT, nil))
 	}
+	ps = append(ps, requestPayloads(signed.Requests)...)
 	if id, ok := idOf(c.cfg.Remote.ID); ok {
 		ps = append(ps, &wire.ID{Responder: true, Type: id.Type, Data: id.Data})
 	}
-	ps = append(ps, &wire.AUTH{Method: ikev2.AuthMethod(signed.Method), Data: signed.Data})
+	done := func(r reply) { e.authResponse(sa, r) }
+	if signed.EAP {
+		if signed.EAPOnly {
+			ps = append(ps, wire.NotifyStatus(ikev2.EAP_ONLY_AUTHENTICATION, nil))
+		}
+		done = func(r reply) { e.eapStarted(sa, signed, r) }
+	} else {
+		ps = append(ps, &wire.AUTH{Method: ikev2.AuthMethod(signed.Method), Data: signed.Data})
+	}
 	ps = append(ps, e.childOffer(sa, n)...)
-	e.ask(sa, ikev2.IKE_AUTH, ps, func(r reply) { e.authResponse(sa, r) }, nil)
+	e.ask(sa, ikev2.IKE_AUTH, ps, done, nil)
 }
 
 // authResponse checks who answered before anything that the answer says counts.
 //
-//	<-- IKE_AUTH { IDr, AUTH, SAr2, TSi, TSr }  or  { N(AUTHENTICATION_FAILED) }
+//	<-- IKE_AUTH { IDr, [CERT,] AUTH, SAr2, TSi, TSr }  or  { N(AUTHENTICATION_FAILED) }
 func (e *Engine) authResponse(sa *ikeSA, r reply) {
 	if r.shape != wire.AuthDone && r.shape != wire.AuthDoneNoChild {
 		e.authRefused(sa, wire.FindError(r.ps))
 		return
 	}
-	id, auth := wire.FindID(r.ps, true), wire.Find[*wire.AUTH](r.ps)
-	m := &msg.Verify{Connections: []string{sa.conn.cfg.Name}, PeerID: copyID(id), PeerAddr: sa.remote.Addr(),
-		Method: uint8(auth.Method), Data: append([]byte(nil), auth.Data...)}
-	m.Octets = sa.octets(false, sa.nextOut-1, id.Reserved)
+	id := wire.FindID(r.ps, true)
+	sa.setup.peer, sa.setup.peerReserved = copyID(id), id.Reserved
+	e.authProved(sa, r)
+}
+
+// authProved has authproc check the responder's last AUTH, and takes what came with it.
+func (e *Engine) authProved(sa *ikeSA, r reply) {
+	e.verifyResponder(sa, r.ps, wire.Find[*wire.AUTH](r.ps), func(v *msg.Verified) {
+		if len(v.Grants) == 0 || v.Grants[0].Connection != sa.conn.cfg.Name {
+			e.authDistrust(sa, status.Problem{Code: "internal", Text: "authproc vouches for another connection"})
+			return
+		}
+		sa.grant, sa.peerID = v.Grants[0], sa.setup.peer
+		sa.conn.problem = nil
+		e.establish(sa)
+		e.firstChild(sa, r)
+	})
+}
+
+// verifyResponder has authproc check an AUTH of the responder's. Only what was proved goes on.
+func (e *Engine) verifyResponder(sa *ikeSA, ps []wire.Payload, auth *wire.AUTH, then func(*msg.Verified)) {
+	s := sa.setup
+	m := &msg.Verify{Conversation: e.conversation(sa), Connections: []string{sa.conn.cfg.Name}, PeerID: s.peer, PeerAddr: sa.remote.Addr(),
+		Method: uint8(auth.Method), Data: append([]byte(nil), auth.Data...), Certs: certsOf(ps)}
+	m.Octets = sa.octets(false, s.authID, s.peerReserved)
 	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
 		v, _ := answer.(*msg.Verified)
-		if v == nil || !v.OK || len(v.Grants) == 0 || v.Grants[0].Connection != sa.conn.cfg.Name {
+		if v == nil || !v.OK {
 			text := "authproc was started again while it checked the peer"
 			if v != nil {
 				text = fmt.Sprintf("AUTHENTICATION_FAILED: %s does not prove that it is the peer of this connection: %s", sa.remote, v.Error)
 			}
-			e.authDistrust(sa, status.Problem{Code: "authentication-failed", Text: text, Hint: "compare the identities and the pre-shared key on both sides"})
+			e.authDistrust(sa, status.Problem{Code: "authentication-failed", Text: text, Hint: advice(&sa.conn.cfg)})
 			return
 		}
-		sa.grant, sa.peerID = v.Grants[0], m.PeerID
-		sa.conn.problem = nil
-		e.establish(sa)
-		e.firstChild(sa, r)
+		then(v)
 	})
 }
 
@@ -120,7 +146,7 @@ func (e *Engine) authRefused(sa *ikeSA, n *wire.Notify) {
 		if n.Type == ikev2.AUTHENTICATION_FAILED {
 			p = status.Problem{Code: "authentication-failed",
 				Text: fmt.Sprintf("AUTHENTICATION_FAILED: %s does not accept that we are %s", sa.remote, sa.conn.cfg.Local.ID.Data),
-				Hint: "compare the identities and the pre-shared key on both sides; the peer's log says which it missed"}
+				Hint: advice(&sa.conn.cfg) + "; the peer's log says which it missed"}
 		}
 	}
 	e.setupFailed(sa, p)
@@ -131,7 +157,7 @@ func (e *Engine) firstChild(sa *ikeSA, r reply) {
 	n := sa.setup.child
 	n.ni, n.nr = sa.setup.nonceI, sa.setup.nonceR // RFC 7296 section 2.17
 	sa.setup = nil
-	if r.shape == wire.AuthDoneNoChild {
+	if r.shape == wire.AuthDoneNoChild || r.shape == wire.AuthEAPDoneNoChild {
 		e.childRefused(sa, n, wire.FindError(r.ps))
 		e.createWanted(sa)
 		return

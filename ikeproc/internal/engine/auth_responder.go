@@ -9,31 +9,44 @@ import (
 	"github.com/trike-ipsec/trike/internal/status"
 )
 
-// authRequest has authproc check who the initiator is, then makes our AUTH and its first child.
+// authRequest has authproc check who the initiator is, then makes our AUTH and its first child. Without AUTH the initiator wants EAP.
 //
-//	--> IKE_AUTH { IDi, [N(INITIAL_CONTACT),] [IDr,] AUTH, SAi2, TSi, TSr }
+//	--> IKE_AUTH { IDi, [CERT,] [N(INITIAL_CONTACT),] [CERTREQ,] [IDr,] [AUTH,] SAi2, TSi, TSr }
 func (e *Engine) authRequest(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
 	s := sa.setup
-	id, auth := wire.FindID(ps, false), wire.Find[*wire.AUTH](ps)
 	if s.rounds != len(sa.suite.AddKE) {
 		e.authFail(sa, "the peer left an additional key exchange out")
 		return
 	}
-	if auth == nil {
-		e.authFail(sa, fmt.Sprintf("%s wants EAP, which no connection offers", sa.remote))
+	if s.eap != nil { // its EAP goes on, and does not begin anew
+		sa.answering = false
 		return
 	}
 	sa.state = stateAuth
 	sa.timers.half.stop() // authproc and xfrmproc answer in their own time, or their links are reset
+	s.authID = sa.nextIn
 	ps = keep(ps)
-	m := &msg.Verify{Initiator: true, PeerID: copyID(id), PeerAddr: sa.remote.Addr(), Method: uint8(auth.Method), Data: append([]byte(nil), auth.Data...)}
+	s.learnRequests(ps)
+	id, auth := wire.FindID(ps, false), wire.Find[*wire.AUTH](ps)
+	if auth == nil {
+		e.eapBegin(sa, shape, ps, id)
+		return
+	}
+	e.verifyInitiator(sa, shape, ps, id, auth)
+}
+
+// verifyInitiator has authproc check the AUTH that ends the initiator's part. ps is its first IKE_AUTH request.
+func (e *Engine) verifyInitiator(sa *ikeSA, shape wire.Shape, ps []wire.Payload, id *wire.ID, auth *wire.AUTH) {
+	s := sa.setup
+	m := &msg.Verify{Conversation: e.conversation(sa), Initiator: true, PeerID: copyID(id), PeerAddr: sa.remote.Addr(), Method: uint8(auth.Method),
+		Data: append([]byte(nil), auth.Data...), Certs: certsOf(ps)}
 	for _, c := range s.candidates {
 		m.Connections = append(m.Connections, c.cfg.Name)
 	}
 	if idr := wire.FindID(ps, true); idr != nil {
 		m.LocalID = copyID(idr)
 	}
-	m.Octets = sa.octets(true, sa.nextIn, id.Reserved)
+	m.Octets = sa.octets(true, s.authID, id.Reserved)
 	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
 		v, _ := answer.(*msg.Verified)
 		if v == nil {
@@ -61,12 +74,16 @@ func (e *Engine) authRequest(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
 
 // authFail refuses an initiator: it learns no more than the RFC says, the operator all of it.
 func (e *Engine) authFail(sa *ikeSA, why string) {
-	s := sa.setup
-	for _, c := range s.candidates[:min(len(s.candidates), 4)] {
-		e.problem(c, sa, status.Problem{Code: "authentication-failed", Text: why, Hint: "compare the identities and the pre-shared key on both sides"})
-	}
+	e.distrust(sa, why)
 	if e.answer(sa, ikev2.IKE_AUTH, wire.NotifyStatus(ikev2.AUTHENTICATION_FAILED, nil)) {
 		e.linger(sa, why)
+	}
+}
+
+// distrust tells the operator, at the connections that may be meant, why an initiator is refused.
+func (e *Engine) distrust(sa *ikeSA, why string) {
+	for _, c := range sa.setup.candidates[:min(len(sa.setup.candidates), 4)] {
+		e.problem(c, sa, status.Problem{Code: "authentication-failed", Text: why, Hint: advice(&c.cfg)})
 	}
 }
 
@@ -83,20 +100,17 @@ func (e *Engine) linger(sa *ikeSA, why string) {
 }
 
 func (e *Engine) signAnswer(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
-	m := &msg.Sign{Connection: sa.conn.cfg.Name}
-	m.Octets = sa.octets(false, sa.nextIn, [3]byte{})
-	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
-		signed, _ := answer.(*msg.Signed)
+	e.askSign(sa, sa.conn.cfg.Name, func(signed *msg.Signed) {
 		if signed == nil || signed.Error != "" {
-			why := "authproc was started again while it made our AUTH"
-			if signed != nil {
-				why = "this gateway cannot authenticate itself: " + signed.Error
-			}
-			e.authFail(sa, why)
+			e.authFail(sa, cannotSign(signed))
 			return
 		}
-		out := []wire.Payload{&wire.ID{Responder: true, Type: signed.ID.Type, Data: signed.ID.Data},
-			&wire.AUTH{Method: ikev2.AuthMethod(signed.Method), Data: signed.Data}}
+		var out []wire.Payload
+		if sa.setup.eap == nil { // else the peer has known since before EAP
+			out = append(out, &wire.ID{Responder: true, Type: signed.ID.Type, Data: signed.ID.Data})
+			out = append(out, certPayloads(signed.Certs)...)
+		}
+		out = append(out, &wire.AUTH{Method: ikev2.AuthMethod(signed.Method), Data: signed.Data})
 		if shape == wire.AuthChildless {
 			e.authAnswer(sa, ps, out)
 			return

@@ -277,6 +277,7 @@ func (e *Engine) candidates(local, remote netip.Addr) (out []*conn) {
 }
 
 func (e *Engine) trustHints(m *msg.TrustHints) {
+	e.authorities = m.Requests
 	for _, c := range e.order {
 		c.noAuth = ""
 	}

@@ -9,24 +9,25 @@ import (
 
 // Engine holds all IKE SAs of one gateway. It has one owner.
 type Engine struct {
-	cfg       Config
-	now       time.Time
-	out       []Effect
-	conns     map[string]*conn
-	order     []*conn            // by name
-	sas       map[uint64]*ikeSA  // by our own SPI
-	inits     map[initKey]*ikeSA // half-open, ours to answer: a repeated IKE_SA_INIT is known by it
-	half      int                // how many those are
-	buried    int                // how many of sas are gone and only repeat their last response
-	timers    timerHeap
-	crowded   int                 // how many timers, cancelled ones among them, are worth tidying up
-	seq       uint64              // of timers and questions: unique and rising
-	children  map[uint32]*childSA // by inbound SPI
-	reloading *reloading
-	waits     map[uint64]wait
-	cookies   cookieJar
-	strange   rateLimit // of unprotected notifies and of log lines about strangers
-	exiting   bool
+	cfg         Config
+	now         time.Time
+	out         []Effect
+	conns       map[string]*conn
+	order       []*conn            // by name
+	sas         map[uint64]*ikeSA  // by our own SPI
+	authorities []msg.Cert         // CERTREQs for whoever may come
+	inits       map[initKey]*ikeSA // half-open, ours to answer: a repeated IKE_SA_INIT is known by it
+	half        int                // how many those are
+	buried      int                // how many of sas are gone and only repeat their last response
+	timers      timerHeap
+	crowded     int                 // how many timers, cancelled ones among them, are worth tidying up
+	seq         uint64              // of timers and questions: unique and rising
+	children    map[uint32]*childSA // by inbound SPI
+	reloading   *reloading
+	waits       map[uint64]wait
+	cookies     cookieJar
+	strange     rateLimit // of unprotected notifies and of log lines about strangers
+	exiting     bool
 }
 
 // New makes an engine. What the plan wants up at all times begins with the first Step.

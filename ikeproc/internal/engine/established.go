@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/wire"
@@ -177,7 +178,12 @@ func (e *Engine) denied(sa *ikeSA, h wire.Header, d Datagram) {
 func sameID(a, b msg.ID) bool { return a.Type == b.Type && string(a.Data) == string(b.Data) }
 
 // idOf is an identity of the plan as it goes on the wire.
+//
+// A pattern is nobody's identity, and a distinguished name authproc alone puts into DER.
 func idOf(id plan.Identity) (msg.ID, bool) {
+	if strings.HasPrefix(id.Data, "*") || id.Type == ikev2.ID_DER_ASN1_DN {
+		return msg.ID{}, false
+	}
 	switch id.Type {
 	case ikev2.ID_IPV4_ADDR, ikev2.ID_IPV6_ADDR:
 		a, err := netip.ParseAddr(id.Data)

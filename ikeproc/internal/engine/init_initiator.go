@@ -70,6 +70,9 @@ func (e *Engine) sendInit(sa *ikeSA) {
 			break
 		}
 	}
+	if signatures(&cfg) {
+		ps = append(ps, ourHashes())
+	}
 	b, err := wire.AppendMessage(nil, sa.header(ikev2.IKE_SA_INIT, 0, false), ps)
 	if err != nil {
 		e.setupFailed(sa, status.Problem{Code: "internal", Text: fmt.Sprintf("cannot write IKE_SA_INIT: %v", err)})
@@ -190,6 +193,7 @@ func (e *Engine) initChoice(sa *ikeSA, d Datagram, h wire.Header, ps []wire.Payl
 	sa.spiR = h.SPIr
 	s.nonceR = append([]byte(nil), wire.Find[*wire.Nonce](ps).Data...)
 	s.initR = append([]byte(nil), d.Data...)
+	s.learnSignatures(ps)
 	sa.fragments = cfg.FragmentSize > 0 && wire.FindNotify(ps, ikev2.IKEV2_FRAGMENTATION_SUPPORTED) != nil
 	sa.detectNAT(ps, h.SPIr, cfg.ForceEncap)
 	private := s.kePrivate.Private

@@ -124,6 +124,7 @@ func (e *Engine) initAccept(d Datagram, h wire.Header, ps []wire.Payload, key in
 	first := fits[0].cfg
 	sa.detectNAT(ps, 0, first.ForceEncap)
 	s := sa.setup
+	s.learnSignatures(ps)
 	s.inter = len(chosen.rounds()) > 0
 	sa.fragments = first.FragmentSize > 0 && wire.FindNotify(ps, ikev2.IKEV2_FRAGMENTATION_SUPPORTED) != nil
 	ke := wire.Find[*wire.KE](ps)
@@ -145,6 +146,7 @@ func (e *Engine) initAccept(d Datagram, h wire.Header, ps []wire.Payload, key in
 		if s.inter {
 			out = append(out, wire.NotifyStatus(ikev2.INTERMEDIATE_EXCHANGE_SUPPORTED, nil))
 		}
+		out = append(out, e.signatureOffer(fits)...)
 		b, err := wire.AppendMessage(nil, sa.header(ikev2.IKE_SA_INIT, 0, true), out)
 		if err != nil {
 			e.dead(sa, err.Error())
@@ -153,4 +155,19 @@ func (e *Engine) initAccept(d Datagram, h wire.Header, ps []wire.Payload, key in
 		s.initR = b
 		e.send(sa, [][]byte{b})
 	})
+}
+
+// signatureOffer says to whoever may have to sign by which hashes, and for certificates of which authorities.
+func (e *Engine) signatureOffer(fits []*conn) (out []wire.Payload) {
+	hashes, names := false, false
+	for _, c := range fits {
+		hashes, names = hashes || signatures(&c.cfg), names || certified(&c.cfg)
+	}
+	if names {
+		out = append(out, requestPayloads(e.authorities)...)
+	}
+	if hashes {
+		out = append(out, ourHashes())
+	}
+	return out
 }

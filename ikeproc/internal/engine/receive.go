@@ -196,6 +196,10 @@ func (e *Engine) dispatch(sa *ikeSA, shape wire.Shape, ps []wire.Payload, in wir
 			e.intermediateRequest(sa, ps, in)
 		case shape == wire.AuthFirst || shape == wire.AuthChildless:
 			e.authRequest(sa, shape, ps)
+		case shape == wire.AuthEAP:
+			e.eapRequest(sa, ps)
+		case shape == wire.AuthEAPFinal:
+			e.eapFinal(sa, ps)
 		case shape == wire.Info:
 			// RFC 7296 section 2.21.2: the initiator may report that it gave up on us.
 			e.infoBeforeUp(sa, ps)

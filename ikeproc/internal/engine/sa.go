@@ -103,7 +103,19 @@ type setup struct {
 	retries     int // COOKIE and INVALID_KE_PAYLOAD so far
 	refused     *wire.Notify
 	natPayloads []wire.Payload
+
+	conversation uint64     // by which authproc knows it; 0 before it was asked
+	authID       uint32     // message ID of the first IKE_AUTH
+	hashes       []uint16   // that the peer takes in signatures (RFC 7427)
+	requests     []msg.Cert // its CERTREQs
+	eap          *eapServing
+	eapRounds    int // as the initiator
+	peer         msg.ID
+	peerReserved [3]byte
 }
+
+// speaksEAP tells whether authproc keeps something for the conversation.
+func (s *setup) speaksEAP() bool { return s.eap != nil || s.eapRounds > 0 }
 
 // ownSPI is the SPI by which the peer's packets find the SA.
 func (sa *ikeSA) ownSPI() uint64 {
@@ -172,6 +184,9 @@ func (e *Engine) close(sa *ikeSA) {
 	sa.dropRekey()
 	if sa.setup != nil {
 		closeResult(sa.setup.kePrivate)
+		if sa.setup.conversation != 0 && sa.setup.speaksEAP() {
+			e.emit(ToAuth{&msg.Forget{Conversation: sa.setup.conversation, Reason: "the IKE SA is gone"}})
+		}
 	}
 	sa.keys.Close()
 	sa.closeProtectors()
