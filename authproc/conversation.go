@@ -237,7 +237,7 @@ func (p *process) eapEnd(c *conversation, a eap.Action) error {
 	delete(p.sessions, c.session)
 	c.session = 0
 	if a.OK && c.server != nil {
-		left, why := p.state.Admitted(c.connections, a.Method.Name, a.Result.Groups)
+		left, why := p.state.Admitted(c.connections, a.Method.Name, a.Result.Identity, a.Result.Groups)
 		if len(left) == 0 {
 			clear(a.Result.MSK)
 			a = eap.Action{Kind: eap.End, Packet: []byte{byte(eap.Failure), a.Packet[1], 0, 4}, Reason: why}

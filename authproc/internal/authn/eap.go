@@ -103,8 +103,9 @@ func fitsName(pattern, name string) bool {
 	return p == n
 }
 
-// Admitted leaves the connections whose plugin and groups are the ones that the peer authenticated with. The text says why there are none.
-func (s *State) Admitted(connections []string, plugin string, groups []string) (left []string, why string) {
+// Admitted leaves the connections whose plugin, names and groups are the ones that the peer authenticated with. user is who it proved to be, which need not be who it said it
+// was when a connection was chosen: methods that carry a name of their own, such as MSCHAPv2 and all tunnels, prove that one. The text says why there are none.
+func (s *State) Admitted(connections []string, plugin, user string, groups []string) (left []string, why string) {
 	var missed []string
 	for _, name := range connections {
 		c := s.conns[name]
@@ -112,6 +113,8 @@ func (s *State) Admitted(connections []string, plugin string, groups []string) (
 		case c == nil || c.fault != "":
 		case !slices.Contains(c.remoteAuth.EAP, plugin):
 			missed = append(missed, fmt.Sprintf("connection %q does not take EAP plugin %q", name, plugin))
+		case !fitsName(c.remoteAuth.EAPIdentity, user):
+			missed = append(missed, fmt.Sprintf("connection %q is for %q", name, c.remoteAuth.EAPIdentity))
 		case len(c.remoteAuth.Groups) > 0 && !slices.ContainsFunc(c.remoteAuth.Groups, func(g string) bool { return slices.Contains(groups, g) }):
 			missed = append(missed, fmt.Sprintf("connection %q is for the groups %q", name, c.remoteAuth.Groups))
 		default:
@@ -119,7 +122,7 @@ func (s *State) Admitted(connections []string, plugin string, groups []string) (
 		}
 	}
 	if len(left) == 0 {
-		why = fmt.Sprintf("the peer authenticated, and is in the groups %q: %s", clipAll(groups), strings.Join(missed[:min(len(missed), maxTold)], "; "))
+		why = fmt.Sprintf("the peer authenticated as %q, and is in the groups %q: %s", clip(user, 64), clipAll(groups), strings.Join(missed[:min(len(missed), maxTold)], "; "))
 	}
 	return left, why
 }
