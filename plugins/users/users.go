@@ -29,6 +29,7 @@
 // A peer says "alice", "alice@example.com" or "EXAMPLE\alice" as its software likes. Three settings say what counts, all "no" unless set to "yes": strip-domain (all up to the
 // first backslash goes), strip-realm (all from the last @ goes) and fold-case (letters count alike). They apply to the names of the file and of the peer. A user is
 // known to the rest of trike, its logs, pools and rules of uniqueness, by the name in the file, however the peer has spelt it.
+// A connection that the policy keeps for certain names is for that name, too: where realms choose connections, the file has them and strip-realm is no.
 package users
 
 import (
