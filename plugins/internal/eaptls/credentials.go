@@ -72,7 +72,7 @@ type Credentials struct {
 
 	min, max uint16
 	ocsp     bool // a server's certificate has to come with an OCSP response
-	lists    []*x509.RevocationList
+	lists    []*revocations
 }
 
 // ParseCredentials reads the settings. Its errors name the setting, and never what is in it.

@@ -5,9 +5,39 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"fmt"
+	"sync"
+	"time"
 )
 
-func revocationLists(b []byte) ([]*x509.RevocationList, error) {
+// revocations is a list that has been read.
+type revocations struct {
+	list *x509.RevocationList
+	// on says when a serial number, in octets, was revoked.
+	on map[string]time.Time
+
+	// mu: sessions run side by side. signer is the certificate that the list was last seen to be signed by, since a long list takes long to check.
+	mu     sync.Mutex
+	signer []byte
+}
+
+// by reports whether the issuer has signed the list.
+func (r *revocations) by(issuer *x509.Certificate) bool {
+	if !bytes.Equal(r.list.RawIssuer, issuer.RawSubject) {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if bytes.Equal(r.signer, issuer.Raw) {
+		return true
+	}
+	if r.list.CheckSignatureFrom(issuer) != nil {
+		return false
+	}
+	r.signer = issuer.Raw
+	return true
+}
+
+func revocationLists(b []byte) ([]*revocations, error) {
 	if len(b) == 0 {
 		return nil, nil
 	}
@@ -15,7 +45,7 @@ func revocationLists(b []byte) ([]*x509.RevocationList, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lists []*x509.RevocationList
+	var lists []*revocations
 	for i, der := range ders {
 		list, err := x509.ParseRevocationList(der)
 		if err != nil {
@@ -27,7 +57,12 @@ func revocationLists(b []byte) ([]*x509.RevocationList, error) {
 				return nil, fmt.Errorf("list %d, of %q, is partial or has another critical extension (%v); give the whole list", i+1, list.Issuer, e.Id)
 			}
 		}
-		lists = append(lists, list)
+		r := &revocations{list: list, on: make(map[string]time.Time, len(list.RevokedCertificateEntries))}
+		for _, entry := range list.RevokedCertificateEntries {
+			r.on[string(entry.SerialNumber.Bytes())] = entry.RevocationTime
+		}
+		list.RevokedCertificateEntries = nil
+		lists = append(lists, r)
 	}
 	return lists, nil
 }
@@ -47,16 +82,14 @@ func (c *Credentials) revoked(chain []*x509.Certificate) error {
 
 func (c *Credentials) clear(cert, issuer *x509.Certificate) error {
 	stale, found := false, false
-	for _, list := range c.lists {
-		if !bytes.Equal(list.RawIssuer, issuer.RawSubject) || list.CheckSignatureFrom(issuer) != nil {
+	for _, r := range c.lists {
+		if !r.by(issuer) {
 			continue
 		}
-		for _, entry := range list.RevokedCertificateEntries {
-			if entry.SerialNumber.Cmp(cert.SerialNumber) == 0 {
-				return fmt.Errorf("the certificate of %q (serial %v) was revoked on %s", cert.Subject, cert.SerialNumber, entry.RevocationTime.UTC().Format("2006-01-02"))
-			}
+		if at, ok := r.on[string(cert.SerialNumber.Bytes())]; ok {
+			return fmt.Errorf("the certificate of %q (serial %v) was revoked on %s", cert.Subject, cert.SerialNumber, at.UTC().Format("2006-01-02"))
 		}
-		if now := c.now(); now.Before(list.ThisUpdate) || !list.NextUpdate.IsZero() && now.After(list.NextUpdate) {
+		if now := c.now(); now.Before(r.list.ThisUpdate) || !r.list.NextUpdate.IsZero() && now.After(r.list.NextUpdate) {
 			stale = true
 		} else {
 			found = true
