@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"net/netip"
+	"strings"
 
 	"github.com/trike-ipsec/trike/internal/plan"
 )
@@ -65,10 +66,13 @@ func (c *lowerer) checkAddresses() {
 
 // checkIdentities: at one gateway, the pair of identities chooses the connection and its key.
 func (c *lowerer) checkIdentities(g *gateway) {
-	type pair struct{ local, remote plan.Identity }
+	type pair struct {
+		local, remote plan.Identity
+		by            string // whom the peer is vouched for by: others may mean other peers
+	}
 	first := map[pair]string{}
 	for _, cn := range g.plan.Connections {
-		p := pair{cn.Local.ID, cn.Remote.ID}
+		p := pair{cn.Local.ID, cn.Remote.ID, strings.Join(cn.RemoteAuth.Authorities, "\n")}
 		if o, taken := first[p]; taken {
 			d := c.fail(CodeIdentityTwice, c.tunnelPath(cn.Name), "give one of them another `id`, or make them one with two children",
 				"the peer %s and this end %s are those of %s too, so nothing tells the two apart", p.remote.Data, p.local.Data, o)
@@ -91,18 +95,43 @@ func (c *lowerer) checkUse() {
 	if Failed(c.findings) {
 		return
 	}
-	secrets := map[string]bool{}
-	for _, d := range c.links {
-		secrets[d.Auth.PSK.Secret] = true
-	}
-	for _, d := range c.connections {
-		secrets[d.Auth.PSK.Secret] = true
-	}
-	for _, name := range keys(c.secrets) {
-		if !secrets[name] {
-			c.warn(CodeUnusedSecret, at("secrets", name), "take it away", "nothing uses the secret %q", name)
+	used := map[string]bool{}
+	use := func(section string, names ...string) {
+		for _, n := range names {
+			used[section+" "+n] = true
 		}
 	}
+	tunnel := func(a *authDoc) {
+		if a.PSK != nil {
+			use("secrets", a.PSK.Secret)
+		}
+		if a.Certificate != nil {
+			use("authorities", a.Certificate.Authorities...)
+			use("certificates", a.Certificate.Certificate)
+		}
+	}
+	for _, d := range c.links {
+		tunnel(&d.Auth)
+	}
+	for _, d := range c.connections {
+		tunnel(&d.Auth)
+	}
+	for _, g := range c.gateways {
+		use("certificates", g.doc.Certificate)
+	}
+	for _, d := range c.certificates {
+		use("secrets", d.Key, d.Passphrase)
+	}
+	unused := func(section, kind string, names []string) {
+		for _, name := range names {
+			if !used[section+" "+name] {
+				c.warn(CodeUnusedSecret, at(section, name), "take it away", "nothing uses the %s %q", kind, name)
+			}
+		}
+	}
+	unused("secrets", "secret", keys(c.secrets))
+	unused("certificates", "certificate", keys(c.certificates))
+	unused("authorities", "authority", keys(c.authorities))
 	for _, name := range keys(c.gateways) {
 		if len(c.gateways[name].plan.Connections) == 0 {
 			c.warn(CodeIdleGateway, at("gateways", name), "add a link or a connection", "gateway %q has neither link nor connection", name)

@@ -12,6 +12,10 @@ const maxSecret = 64 << 10
 
 // checkSecret looks at a secret's file without reading it: on the gateway it must be there and be private; elsewhere its absence is to be expected.
 func (c *lowerer) checkSecret(name string, d *secretDoc) {
+	c.oneSource(at("secrets", name), map[string]bool{"file": d.File != "", "credential": d.Credential != ""})
+	if d.File == "" { // systemd has it, on the gateway
+		return
+	}
 	where := at("secrets", name, "file")
 	if path.Clean(d.File) != d.File || !path.IsAbs(d.File) {
 		c.fail(CodeSecretPath, where, "did you mean \""+path.Clean("/"+d.File)+"\"?", "%q is not a plain absolute path", d.File)
@@ -29,7 +33,7 @@ func (c *lowerer) checkSecret(name string, d *secretDoc) {
 	case errors.Is(err, fs.ErrNotExist) && !c.options.OnBox:
 		c.absent = append(c.absent, name)
 	case errors.Is(err, fs.ErrNotExist):
-		say(CodeSecretMissing, where, "put the key there on the gateway: umask 077; head -c 32 /dev/urandom | base64 > "+d.File, "there is no file %s", d.File)
+		say(CodeSecretMissing, where, "put it there on the gateway: "+c.makes(name), "there is no file %s", d.File)
 	case err != nil:
 		say(CodeSecretRead, where, "", "%v", reason(d.File, err))
 	case !st.Mode().IsRegular():
@@ -58,21 +62,38 @@ func (c *lowerer) checkAbsent() {
 	if Failed(c.findings) || len(c.absent) == 0 {
 		return
 	}
-	const hint = "on the gateway this is an error (--on-box); make a key there: umask 077; head -c 32 /dev/urandom | base64 > "
+	const hint = "on the gateway this is an error (--on-box); make a key there: "
 	if len(c.absent) > someAbsent {
 		first := c.absent[0]
-		c.warn(CodeSecretMissing, at("secrets", first, "file"), hint+c.secrets[first].File, "the files of %d secrets are not on this machine: %s", len(c.absent), few(c.absent))
+		c.warn(CodeSecretMissing, at("secrets", first, "file"), hint+c.makes(first), "the files of %d secrets are not on this machine: %s", len(c.absent), few(c.absent))
 		return
 	}
 	for _, name := range c.absent {
-		c.warn(CodeSecretMissing, at("secrets", name, "file"), hint+c.secrets[name].File, "there is no file %s on this machine", c.secrets[name].File)
+		c.warn(CodeSecretMissing, at("secrets", name, "file"), hint+c.makes(name), "there is no file %s on this machine", c.secrets[name].File)
 	}
+}
+
+// makes is the command that makes what a secret's file holds.
+func (c *lowerer) makes(secret string) string {
+	for _, d := range c.certificates {
+		if d.Key == secret {
+			return "umask 077; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out " + c.secrets[secret].File
+		}
+	}
+	return "umask 077; head -c 32 /dev/urandom | base64 > " + c.secrets[secret].File
 }
 
 // uses tells whether a gateway authenticates with a secret.
 func (c *lowerer) uses(gateway, secret string) bool {
+	certificate := func(name string) bool {
+		d := c.certificates[name]
+		return d != nil && (d.Key == secret || d.Passphrase == secret)
+	}
+	if g := c.gateways[gateway]; g != nil && certificate(g.doc.Certificate) {
+		return true
+	}
 	for name, d := range c.links {
-		if d.Auth.PSK.Secret != secret {
+		if d.Auth.PSK == nil || d.Auth.PSK.Secret != secret {
 			continue
 		}
 		if len(d.Between) == 2 && (d.Between[0] == gateway || d.Between[1] == gateway) || len(d.Between) != 2 && joins(name, gateway) {
@@ -80,7 +101,7 @@ func (c *lowerer) uses(gateway, secret string) bool {
 		}
 	}
 	for _, d := range c.connections {
-		if d.Auth.PSK.Secret == secret && d.Gateway == gateway {
+		if d.Gateway == gateway && (d.Auth.PSK != nil && d.Auth.PSK.Secret == secret || d.Auth.Certificate != nil && certificate(d.Auth.Certificate.Certificate)) {
 			return true
 		}
 	}

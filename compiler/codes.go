@@ -31,6 +31,8 @@ const (
 	CodeNameTwice     Code = "TRK0205"
 	CodeUnusedSecret  Code = "TRK0206"
 	CodeIdleGateway   Code = "TRK0207"
+	CodeNoCertificate Code = "TRK0208"
+	CodeNoAuthority   Code = "TRK0209"
 	CodeAddressTwice  Code = "TRK0301"
 	CodeIdentityTwice Code = "TRK0302"
 	CodeFamilies      Code = "TRK0303"
@@ -62,6 +64,10 @@ const (
 	CodeSecretOpen    Code = "TRK0703"
 	CodeSecretKind    Code = "TRK0704"
 	CodeSecretPath    Code = "TRK0705"
+	CodeCertificate   Code = "TRK0706"
+	CodeCertEnds      Code = "TRK0707"
+	CodeCertName      Code = "TRK0708"
+	CodeCertPath      Code = "TRK0709"
 	CodePlan          Code = "TRK0901"
 )
 

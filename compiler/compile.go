@@ -18,6 +18,7 @@ package compiler
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/trike-ipsec/trike/internal/plan"
 )
@@ -34,6 +35,8 @@ type Options struct {
 	Gateway string
 	// OnBox: this machine is the gateway, so secrets must be there and be private. Elsewhere that is a warning.
 	OnBox bool
+	// Now is the time that certificates are held against; zero: they are not.
+	Now time.Time
 
 	// together holds the whole policy against the schema at once, never its parts one by one. The answer is the same.
 	together bool

@@ -48,6 +48,21 @@ A plan needs definite values. Fill the template's open field, or set the tag tha
 Names are 1 to 63 of a-z, A-Z, 0-9, '_', '-' and '.', and begin with a letter, a digit or '_'. They stand in logs, file names and commands.`,
 	CodeNoGateway: `there is no such gateway
 Links, connections and bypasses name an entry of policy.gateways.`,
+	CodeNoCertificate: `there is no certificate to prove the gateway by
+Where both sides authenticate by certificates, each gateway needs one: name it in ` + "`gateways: NAME: certificate`" + `, and describe it below ` + "`certificates`" + `.
+A connection may name another in ` + "`auth: certificate: certificate`" + `.`,
+	CodeNoAuthority: `there is no such authority
+` + "`authorities`" + ` lists what a peer's certificate may chain to. A peer that chains to none of them is refused.`,
+	CodeCertificate: `a certificate or authority cannot be used
+It must hold exactly one of a file, inline PEM, or (a certificate) a raw key, be well-formed, and an authority's certificate must be allowed to sign others
+(basic constraints, RFC 5280 section 4.2.1.9) unless it is the peer's own.`,
+	CodeCertEnds: `a certificate has come to its end, or soon will
+A peer refuses a certificate after its end. Put the new one in its place and apply the policy again: tunnels that stand are not touched.`,
+	CodeCertName: `a certificate does not name the gateway
+The peer looks for the gateway's ` + "`id`" + ` in the certificate: a DNS name, mail address or IP address among its alternative names, a distinguished name as its
+subject (RFC 4945 section 3.1). Otherwise it refuses it.`,
+	CodeCertPath: `a certificate does not chain to an authority that the other side accepts
+Both sides of a link take the authorities that the link names. Give the missing intermediate certificate after the gateway's own, or name the authority.`,
 	CodeNoSecret: `there is no such secret
 auth.psk.secret names an entry of policy.secrets, which says in which file the key is.`,
 	CodeLinkName: `a link does not say which gateways it joins

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/txtar"
 
@@ -54,7 +55,7 @@ func golden(t *testing.T, kind, file string) {
 		write(t, filepath.Join(dir, f.Name), f.Data)
 	}
 	first, _, _ := strings.Cut(string(a.Comment), "\n")
-	options := compiler.Options{Dir: dir}
+	options := compiler.Options{Dir: dir, Now: time.Date(2027, 1, 1, 0, 0, 0, 0, time.UTC)}
 	words := strings.Fields(first)
 	for i, w := range words {
 		if w == "-t" && i+1 < len(words) {

@@ -18,11 +18,13 @@ type lowerer struct {
 	options  Options
 	findings []Diagnostic
 
-	gateways    map[string]*gateway
-	links       map[string]*linkDoc
-	connections map[string]*connectionDoc
-	bypass      map[string]*bypassDoc
-	secrets     map[string]*secretDoc
+	gateways     map[string]*gateway
+	links        map[string]*linkDoc
+	connections  map[string]*connectionDoc
+	bypass       map[string]*bypassDoc
+	secrets      map[string]*secretDoc
+	certificates map[string]*certificateDoc
+	authorities  map[string]*authorityDoc
 
 	absent  []string // secrets whose files are not on this machine
 	sources sourceTable
@@ -54,6 +56,8 @@ func (c *lowerer) decode() {
 	section(c, "connections", &c.connections)
 	section(c, "bypass", &c.bypass)
 	section(c, "secrets", &c.secrets)
+	section(c, "certificates", &c.certificates)
+	section(c, "authorities", &c.authorities)
 	for name, d := range docs {
 		c.gateways[name] = &gateway{name: name, doc: d}
 	}
@@ -79,6 +83,7 @@ func (c *lowerer) lower(ctx context.Context) []*plan.Plan {
 	for _, name := range keys(c.secrets) {
 		c.checkSecret(name, c.secrets[name])
 	}
+	c.checkCertificates()
 	for _, name := range keys(c.links) {
 		c.lowerLink(name, c.links[name])
 	}
@@ -125,12 +130,34 @@ func (c *lowerer) finish(g *gateway) {
 	sort.Slice(p.Connections, func(i, j int) bool { return p.Connections[i].Name < p.Connections[j].Name })
 	sort.Slice(p.Bypass, func(i, j int) bool { return p.Bypass[i].Name < p.Bypass[j].Name })
 	giveReqids(p)
-	used := map[string]bool{}
+	certificates, authorities := map[string]bool{}, map[string]bool{}
+	secrets := map[string]bool{}
 	for _, cn := range p.Connections {
-		used[cn.LocalAuth.Secret], used[cn.RemoteAuth.Secret] = true, true
+		for _, a := range []plan.Auth{cn.LocalAuth, cn.RemoteAuth} {
+			if a.Secret != "" {
+				secrets[a.Secret] = true
+			}
+			if a.Certificate != "" {
+				certificates[a.Certificate] = true
+			}
+			for _, name := range a.Authorities {
+				authorities[name] = true
+			}
+		}
 	}
-	for _, name := range keys(used) {
-		p.Secrets = append(p.Secrets, plan.Secret{Name: name, File: c.secrets[name].File, Pos: c.pos(at("secrets", name))})
+	for _, name := range keys(certificates) {
+		d := c.certificates[name]
+		p.Certificates = append(p.Certificates, plan.Certificate{Name: name, PEM: d.PEM, File: d.File, Raw: d.Raw, Key: d.Key, Passphrase: d.Passphrase, Pos: c.pos(at("certificates", name))})
+		if secrets[d.Key] = true; d.Passphrase != "" {
+			secrets[d.Passphrase] = true
+		}
+	}
+	for _, name := range keys(authorities) {
+		d := c.authorities[name]
+		p.Authorities = append(p.Authorities, plan.Authority{Name: name, PEM: d.PEM, File: d.File, Raw: d.Raw, CRLFiles: d.CRLFiles, Pos: c.pos(at("authorities", name))})
+	}
+	for _, name := range keys(secrets) {
+		p.Secrets = append(p.Secrets, plan.Secret{Name: name, File: c.secrets[name].File, Credential: c.secrets[name].Credential, Pos: c.pos(at("secrets", name))})
 	}
 	c.sources.into(p)
 }

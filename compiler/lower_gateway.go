@@ -34,9 +34,14 @@ func (c *lowerer) lowerGateway(g *gateway) {
 		}
 	}
 	if g.doc.ID != "" {
-		if _, err := identity(g.doc.ID); err != nil {
+		if id, err := identity(g.doc.ID); err != nil {
 			c.fail(CodeIdentity, sub(path, "id"), "", "%v", err)
+		} else if pattern(id) {
+			c.fail(CodeIdentity, sub(path, "id"), "write the gateway's own identity", "%q is a pattern, and a gateway is one", g.doc.ID)
 		}
+	}
+	if g.doc.Certificate != "" {
+		c.mustHave(CodeNoCertificate, "certificate", g.doc.Certificate, keys(c.certificates), sub(path, "certificate"))
 	}
 	g.networks = c.networks(g.doc.Networks, sub(path, "networks"))
 	g.plan.Listen = slices.Clone(g.own)

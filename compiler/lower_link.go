@@ -15,6 +15,8 @@ type end struct {
 	reached  netip.Addr // as the other end reaches it; invalid for any
 	id       plan.Identity
 	networks []netip.Prefix
+	several  bool     // id is a pattern, or anybody
+	idText   string   // as the policy writes it
 	written  int      // number of networks that the policy writes, right or wrong
 	where    []string // what of the policy says where its networks are
 }
@@ -34,12 +36,21 @@ func (c *lowerer) lowerLink(name string, d *linkDoc) {
 	}
 	left, right := c.gatewayEnd(a, i), c.gatewayEnd(b, j)
 	defaults := tunnelDefaults{initiate: "at-start"}
+	if x := d.Auth.Certificate; x != nil && x.Certificate != "" {
+		c.fail(CodeNoCertificate, sub(path, "auth", "certificate", "certificate"), "say `certificate` of each gateway below `gateways`", "a link has two ends, and each has a certificate of its own")
+		return
+	}
+	before := len(c.findings)
 	t, ok := c.tunnel(name, path, &d.tunnelDoc, defaults, left, right)
 	if !ok {
 		return
 	}
+	other := c.otherEnd(t, d, path, right)
+	if Failed(c.findings[before:]) {
+		return
+	}
 	c.place(t, left, right)
-	c.place(turned(t), right, left)
+	c.place(other, right, left)
 }
 
 func inFamily(f string) string {
@@ -127,13 +138,17 @@ func (c *lowerer) lowerConnection(name string, d *connectionDoc) {
 		ok = false
 	case text == "":
 		remote.id, _ = identity(remote.reached.String())
+	case text == "any":
+		remote.several = true
 	default:
 		var err error
 		if remote.id, err = identity(text); err != nil {
 			c.fail(CodeIdentity, sub(path, "peer", "id"), "", "%v", err)
 			ok = false
 		}
+		remote.several = pattern(remote.id)
 	}
+	remote.idText = d.Peer.ID
 	remote.own = remote.reached
 	g := c.gateways[d.Gateway]
 	if g == nil {

@@ -33,16 +33,8 @@ func (c *lowerer) tunnel(name string, path []string, d *tunnelDoc, defaults tunn
 		Name: name, ForceEncap: d.Encapsulate, Unique: plan.Unique(d.Unique), Pos: c.pos(path),
 		Initiate: c.initiate(d.Initiate, defaults, sub(path, "initiate")),
 	}
-	auth := plan.Auth{Method: plan.AuthPSK, Secret: d.Auth.PSK.Secret}
-	if c.secrets[auth.Secret] == nil {
-		hint := "add it below `secrets`"
-		if n := nearest(auth.Secret, keys(c.secrets)); n != "" {
-			hint = "did you mean \"" + n + "\"?"
-		}
-		c.fail(CodeNoSecret, sub(path, "auth", "psk", "secret"), hint, "there is no secret %q", auth.Secret)
-	}
-	t.LocalAuth, t.RemoteAuth = auth, auth
 	legacy := &legacyUse{allowed: d.Legacy}
+	t.LocalAuth, t.RemoteAuth = c.auth(&d.Auth, legacy, sub(path, "auth"), local, remote)
 	t.Proposals = c.ikeProposals(d.IKE, legacy, sub(path, "ike"))
 	t.DPD = c.dpd(d, t.Initiate, path)
 	t.Lifetime = c.lifetime(d.Lifetime, lifetimeDefaults{rekey: 4 * 3600, jitterPart: 12, hardNum: 5, hardDen: 4}, sub(path, "lifetime"))

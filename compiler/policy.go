@@ -10,12 +10,13 @@ import (
 // The policy as the schema shapes it. What is absent is empty, and gets its default when it is lowered.
 type (
 	gatewayDoc struct {
-		Address   string   `json:"address"`
-		Addresses []string `json:"addresses"`
-		Inside    string   `json:"inside"`
-		ID        string   `json:"id"`
-		Networks  []string `json:"networks"`
-		Datapath  string   `json:"datapath"`
+		Address     string   `json:"address"`
+		Addresses   []string `json:"addresses"`
+		Inside      string   `json:"inside"`
+		ID          string   `json:"id"`
+		Certificate string   `json:"certificate"`
+		Networks    []string `json:"networks"`
+		Datapath    string   `json:"datapath"`
 	}
 	linkDoc struct {
 		Between []string `json:"between"`
@@ -38,14 +39,37 @@ type (
 		Remote  []selectorDoc `json:"remote"`
 	}
 	secretDoc struct {
-		File string `json:"file"`
+		File       string `json:"file"`
+		Credential string `json:"credential"`
+	}
+	certificateDoc struct {
+		File       string `json:"file"`
+		PEM        string `json:"pem"`
+		Raw        bool   `json:"raw"`
+		Key        string `json:"key"`
+		Passphrase string `json:"passphrase"`
+	}
+	authorityDoc struct {
+		File     string   `json:"file"`
+		PEM      string   `json:"pem"`
+		Raw      bool     `json:"raw"`
+		CRLFiles []string `json:"crlFiles"`
+	}
+	authDoc struct {
+		PSK *struct {
+			Secret string `json:"secret"`
+		} `json:"psk"`
+		Certificate *certificateAuthDoc `json:"certificate"`
+	}
+	certificateAuthDoc struct {
+		Authorities []string `json:"authorities"`
+		Certificate string   `json:"certificate"`
+		Schemes     []string `json:"schemes"`
+		MinRSABits  int      `json:"minRSABits"`
+		Revocation  string   `json:"revocation"`
 	}
 	tunnelDoc struct {
-		Auth struct {
-			PSK struct {
-				Secret string `json:"secret"`
-			} `json:"psk"`
-		} `json:"auth"`
+		Auth     authDoc      `json:"auth"`
 		IKE      proposalsDoc `json:"ike"`
 		ESP      proposalsDoc `json:"esp"`
 		Legacy   bool         `json:"legacy"`

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -74,6 +75,9 @@ func identity(s string) (plan.Identity, error) {
 		}
 		return plan.Identity{Type: ikev2.ID_KEY_ID, Data: hex.EncodeToString(b)}, nil
 	}
+	if strings.Contains(s, "=") {
+		return distinguishedName(s)
+	}
 	if s == "" || len(s) > 255 || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
 		return plan.Identity{}, fmt.Errorf("%q: an identity is 1 to 255 printable ASCII characters without blanks", s)
 	}
@@ -87,6 +91,38 @@ func identity(s string) (plan.Identity, error) {
 		return plan.Identity{}, fmt.Errorf("%q is no address, DNS name, user@host or keyid:…", s)
 	}
 	return plan.Identity{Type: ikev2.ID_FQDN, Data: s}, nil
+}
+
+// attributeTypes are the types of a distinguished name that a policy may write (RFC 4514 section 3).
+var attributeTypes = []string{"CN", "C", "O", "OU", "ST", "L", "SN", "GN", "T", "SERIALNUMBER", "STREET", "E", "EMAILADDRESS", "DC", "UID"}
+
+// distinguishedName reads "C=DE, O=Acme, CN=gw1": first attribute first, a backslash before a comma or plus that belongs to a value.
+func distinguishedName(s string) (plan.Identity, error) {
+	plain := strings.NewReplacer(`\\,`, "_", `\\+`, "_", `\\\\`, "_").Replace(s)
+	for _, part := range strings.FieldsFunc(plain, func(r rune) bool { return r == ',' || r == '+' }) {
+		name, value, ok := strings.Cut(part, "=")
+		name = strings.ToUpper(strings.TrimSpace(name))
+		if !ok || strings.TrimSpace(value) == "" || !slices.Contains(attributeTypes, name) {
+			return plan.Identity{}, fmt.Errorf("%q is not a distinguished name: want e.g. \"C=DE, O=Acme, CN=gw1\", with the types %s", s, strings.Join(attributeTypes, ", "))
+		}
+	}
+	if len(s) > 500 || strings.HasSuffix(strings.TrimSpace(plain), ",") || strings.Contains(plain, ",,") {
+		return plan.Identity{}, fmt.Errorf("%q is not a distinguished name: an attribute is empty, or it is too long", s)
+	}
+	return plan.Identity{Type: ikev2.ID_DER_ASN1_DN, Data: s}, nil
+}
+
+// pattern tells whether an identity is one of several: "*.example.org", "*@example.org", or a distinguished name with "*" for a value.
+func pattern(id plan.Identity) bool {
+	if id.Type == ikev2.ID_DER_ASN1_DN {
+		for _, part := range strings.FieldsFunc(id.Data, func(r rune) bool { return r == ',' || r == '+' }) {
+			if _, value, _ := strings.Cut(part, "="); strings.TrimSpace(value) == "*" {
+				return true
+			}
+		}
+		return false
+	}
+	return strings.HasPrefix(id.Data, "*")
 }
 
 // protocols are the IP protocols that selectors name.

@@ -67,7 +67,7 @@ func compilePolicy(c *cli.Context, dir string, findingsTo io.Writer) (*compiler.
 	}
 	ctx, stop := bounded(c.Duration("timeout"))
 	defer stop()
-	result, findings := compiler.Compile(ctx, compiler.Options{Dir: dir, Tags: c.StringSlice("tag"), OnBox: c.Bool("on-box")})
+	result, findings := compiler.Compile(ctx, compiler.Options{Dir: dir, Tags: c.StringSlice("tag"), OnBox: c.Bool("on-box"), Now: time.Now()})
 	write(findingsTo, below(dir, findings))
 	if !compiler.Failed(findings) {
 		return result, nil

@@ -17,7 +17,7 @@ const (
 // Change is one object that differs between two plans. What stays as it was is not listed; positions do not count.
 type Change struct {
 	Kind       Kind
-	Object     string // "connection", "child", "secret", "bypass", "gateway"
+	Object     string // "connection", "child", "secret", "certificate", "authority", "bypass", "gateway"
 	Connection string // of a child
 	Name       string
 	// Anew: the change is one of who talks to whom, so that the connection's SAs are negotiated from the beginning.
@@ -32,6 +32,8 @@ func Diff(old, new *Plan) []Change {
 		out = append(out, Change{Kind: Changed, Object: "gateway", Name: b.Gateway})
 	}
 	out = append(out, compare("secret", "", a.Secrets, b.Secrets, func(s Secret) string { return s.Name }, nil)...)
+	out = append(out, compare("certificate", "", a.Certificates, b.Certificates, func(c Certificate) string { return c.Name }, nil)...)
+	out = append(out, compare("authority", "", a.Authorities, b.Authorities, func(x Authority) string { return x.Name }, nil)...)
 	out = append(out, compare("bypass", "", a.Bypass, b.Bypass, func(s Bypass) string { return s.Name }, nil)...)
 	without := func(cs []Connection) []Connection {
 		out := append([]Connection(nil), cs...)

@@ -1,5 +1,7 @@
 package plan
 
+import "slices"
+
 // normal is p with every absent list made an empty one: a list in a plan is never null.
 func (p *Plan) normal() *Plan {
 	q := *p
@@ -60,6 +62,13 @@ func (p *Plan) withoutPositions() *Plan {
 	q.Secrets = append([]Secret{}, q.Secrets...)
 	for i := range q.Secrets {
 		q.Secrets[i].Pos = Pos{}
+	}
+	q.Certificates, q.Authorities = slices.Clone(q.Certificates), slices.Clone(q.Authorities)
+	for i := range q.Certificates {
+		q.Certificates[i].Pos = Pos{}
+	}
+	for i := range q.Authorities {
+		q.Authorities[i].Pos = Pos{}
 	}
 	for i := range q.Bypass {
 		q.Bypass[i].Pos = Pos{}

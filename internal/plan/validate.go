@@ -4,7 +4,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/netip"
-	"path"
 	"strings"
 
 	"github.com/trike-ipsec/trike/internal/ikev2"
@@ -34,10 +33,14 @@ func (p *Plan) Validate() error {
 		return err
 	}
 	for _, s := range p.Secrets {
-		if !path.IsAbs(s.File) || path.Clean(s.File) != s.File || strings.ContainsAny(s.File, "\x00\n") {
-			return fmt.Errorf("secret %s: %q is not a clean absolute path", s.Name, s.File)
+		if !(s.Credential == "" && cleanPath(s.File) || s.File == "" && name(s.Credential)) {
+			return fmt.Errorf("secret %s: %q is not a clean absolute path, nor is %q a credential's name", s.Name, s.File, s.Credential)
 		}
 		secrets[s.Name] = true
+	}
+	known, err := p.checkCredentials(secrets)
+	if err != nil {
+		return err
 	}
 	if err := sorted("bypass", p.Bypass, func(b Bypass) string { return b.Name }); err != nil {
 		return err
@@ -53,14 +56,14 @@ func (p *Plan) Validate() error {
 	reqids := map[uint32]string{}
 	for i := range p.Connections {
 		c := &p.Connections[i]
-		if err := p.checkConnection(c, secrets, reqids); err != nil {
+		if err := p.checkConnection(c, known, reqids); err != nil {
 			return fmt.Errorf("connection %s: %w", c.Name, err)
 		}
 	}
 	return nil
 }
 
-func (p *Plan) checkConnection(c *Connection, secrets map[string]bool, reqids map[uint32]string) error {
+func (p *Plan) checkConnection(c *Connection, known credentials, reqids map[uint32]string) error {
 	listens := false
 	for _, a := range p.Listen {
 		listens = listens || a == c.Local.Address
@@ -71,15 +74,8 @@ func (p *Plan) checkConnection(c *Connection, secrets map[string]bool, reqids ma
 	if r := c.Remote.Address; r.IsValid() && (r.Is4() != c.Local.Address.Is4() || r.Is4In6() || r.Zone() != "") {
 		return fmt.Errorf("remote address %v and local address %v cannot meet", r, c.Local.Address)
 	}
-	for _, id := range []Identity{c.Local.ID, c.Remote.ID} {
-		if err := id.check(); err != nil {
-			return err
-		}
-	}
-	for _, a := range []Auth{c.LocalAuth, c.RemoteAuth} {
-		if a.Method != AuthPSK || !secrets[a.Secret] {
-			return fmt.Errorf("authentication %q by secret %q, which the plan does not have", a.Method, a.Secret)
-		}
+	if err := known.checkAuth(c); err != nil {
+		return err
 	}
 	switch {
 	case len(c.Proposals) == 0 || len(c.Proposals) > MaxProposals:
@@ -256,6 +252,9 @@ func (id Identity) check() error {
 		ok = err == nil && len(b) > 0 && hex.EncodeToString(b) == id.Data
 	case ikev2.ID_FQDN, ikev2.ID_RFC822_ADDR:
 		ok = id.Data != "" && len(id.Data) <= 255 && !strings.ContainsFunc(id.Data, func(r rune) bool { return r <= ' ' || r > '~' })
+	}
+	if id.Type == ikev2.ID_DER_ASN1_DN {
+		ok = strings.Contains(id.Data, "=") && len(id.Data) <= 512 && !strings.ContainsFunc(id.Data, func(r rune) bool { return r < ' ' || r > '~' })
 	}
 	if !ok {
 		return fmt.Errorf("identity %v %q", id.Type, id.Data)

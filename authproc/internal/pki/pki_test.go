@@ -343,9 +343,7 @@ func FuzzFiles(f *testing.F) {
 			}
 		}
 		if d, err := ReadDN(b); err == nil {
-			if _, err := d.DER(); err != nil && len(d) > 0 {
-				t.Skip() // a value that our string type cannot hold
-			}
+			_, _ = d.DER() // a value that our string type cannot hold is an error, and nothing worse
 		}
 	})
 }

@@ -106,7 +106,7 @@ var (
 	rfcRe     = regexp.MustCompile(`RFC (\d+)(?: section ([0-9.]*[0-9]))?`)
 	citedRe   = regexp.MustCompile(` \(RFC \d+( section [0-9.]+)?(, RFC \d+( section [0-9.]+)?)*\)`)
 	timeRe    = regexp.MustCompile(`age|time|interval|wait`)
-	unitRe    = regexp.MustCompile(`octets|packets|milliseconds|seconds|number of|steps of|fewer|0 for any|range`)
+	unitRe    = regexp.MustCompile(`octets|bits|packets|milliseconds|seconds|number of|steps of|fewer|0 for any|range`)
 )
 
 func (p *page) row(of string, f *ast.Field, oneOf bool) string {

@@ -28,8 +28,12 @@ func (c *check) grant(m *msg.InstallChild) *Refusal {
 	return nil
 }
 
-// sameIdentity compares an identity as on the wire with the plan's. Names compare as DNS and mail do, without case.
+// sameIdentity compares an identity as on the wire with the plan's. Names compare as DNS and mail do, without case. Where the plan means several peers, or a distinguished
+// name, which only authproc reads, the grant's MAC binds the peer to the connection.
 func sameIdentity(id msg.ID, want plan.Identity) bool {
+	if (want == plan.Identity{}) {
+		return true
+	}
 	if id.Type != want.Type {
 		return false
 	}
@@ -37,7 +41,13 @@ func sameIdentity(id msg.ID, want plan.Identity) bool {
 	case ikev2.ID_IPV4_ADDR, ikev2.ID_IPV6_ADDR:
 		a, err := netip.ParseAddr(want.Data)
 		return err == nil && bytes.Equal(id.Data, a.AsSlice())
+	case ikev2.ID_DER_ASN1_DN:
+		return true
 	case ikev2.ID_FQDN, ikev2.ID_RFC822_ADDR:
+		if suffix, several := strings.CutPrefix(want.Data, "*"); several {
+			name := string(id.Data)
+			return len(name) > len(suffix) && strings.EqualFold(name[len(name)-len(suffix):], suffix)
+		}
 		return strings.EqualFold(string(id.Data), want.Data)
 	case ikev2.ID_KEY_ID:
 		b, err := hex.DecodeString(want.Data)
