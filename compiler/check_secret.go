@@ -33,7 +33,7 @@ func (c *lowerer) checkSecret(name string, d *secretDoc) {
 	case errors.Is(err, fs.ErrNotExist) && !c.options.OnBox:
 		c.absent = append(c.absent, name)
 	case errors.Is(err, fs.ErrNotExist):
-		say(CodeSecretMissing, where, "put it there on the gateway: "+c.makes(name), "there is no file %s", d.File)
+		say(CodeSecretMissing, where, "put the key there on the gateway: "+c.makes(name), "there is no file %s", d.File)
 	case err != nil:
 		say(CodeSecretRead, where, "", "%v", reason(d.File, err))
 	case !st.Mode().IsRegular():

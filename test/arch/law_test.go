@@ -30,6 +30,7 @@ var law = []row{
 	{path: "internal/xcbc", why: "it is mathematics, shared by the IKE suites and the userspace datapath"},
 	{path: "internal/sandbox", why: "it runs first in a process, with that process's rights still on"},
 	{path: "internal/status", why: "the status document is a contract with programs outside, plain data alone"},
+	{path: "internal/pkitest", why: "tests on both sides of the house make certificates with it"},
 	{path: "internal/simnet", why: "a simulated network knows packets, not who sends them"},
 	{path: "internal/plan", may: []string{"internal/ikev2"}, link: []string{cue},
 		why: "every process decodes the plan, and none of them may link the policy language"},
@@ -107,6 +108,7 @@ var onlyThere = []struct {
 	{"plugins/internal/eaptalk", []string{"test/..."}, "it is for tests: authproc has the conversation where trike runs"},
 	{"plugins/internal/pkitest", []string{"test/..."}, "an authority of a test signs everything"},
 	{"internal/simnet", []string{"test/..."}, "a program that runs has a real network"},
+	{"internal/pkitest", []string{"test/..."}, "no program that runs makes authorities"},
 	{"unsafe", []string{"internal/sandbox", "internal/supervise", "xfrmproc/internal/backend/..."}, "what parses octets does it with bounds"},
 }
 

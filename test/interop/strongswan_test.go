@@ -23,9 +23,16 @@ type strongSwan struct {
 	proc *bed.Proc
 }
 
+// credential is a file of keys or certificates.
+type credential struct {
+	name    string
+	content []byte
+}
+
 // startStrongSwan starts charon with this swanctl.conf. userspace makes it carry ESP itself (kernel-libipsec) instead of
 // the kernel. options are more lines of the charon section of strongswan.conf.
-func startStrongSwan(t testing.TB, h *bed.Host, userspace bool, options, swanctl string) *strongSwan {
+// files go into its folder of credentials, by their names there ("x509ca/ca.pem").
+func startStrongSwan(t testing.TB, h *bed.Host, userspace bool, options, swanctl string, files ...credential) *strongSwan {
 	t.Helper()
 	root := os.Getenv("TRIKE_PEER")
 	if root == "" {
@@ -65,6 +72,12 @@ charon-systemd {
 }
 `, load, s.dir, s.dir, options))
 	write(t, filepath.Join(outside, "swanctl.conf"), swanctl)
+	for _, f := range files {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(outside, f.name)), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		write(t, filepath.Join(outside, f.name), string(f.content))
+	}
 	p, err := h.Start("charon", nil, "unshare", "-m", "sh", "-c", fmt.Sprintf(`
 mount --rbind /dev %[1]s/dev && mount -t proc proc %[1]s/proc &&
 exec chroot %[1]s /usr/bin/env STRONGSWAN_CONF=%[2]s/strongswan.conf /usr/sbin/charon-systemd`, root, s.dir))
@@ -92,7 +105,7 @@ exec chroot %[1]s /usr/bin/env STRONGSWAN_CONF=%[2]s/strongswan.conf /usr/sbin/c
 func (s *strongSwan) swanctl(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), 60*time.Second)
 	defer cancel()
-	args = append([]string{"chroot", s.root, "/usr/bin/env", "STRONGSWAN_CONF=" + s.dir + "/strongswan.conf", "/usr/sbin/swanctl"}, args...)
+	args = append([]string{"chroot", s.root, "/usr/bin/env", "STRONGSWAN_CONF=" + s.dir + "/strongswan.conf", "SWANCTL_DIR=" + s.dir, "/usr/sbin/swanctl"}, args...)
 	return s.host.Run(ctx, append(args, "--uri", "unix://"+s.dir+"/vici")...)
 }
 

@@ -88,6 +88,15 @@ func (p *Pair) KeyPEM() []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
 }
 
+// PublicPEM writes the public key alone.
+func (p *Pair) PublicPEM() []byte {
+	der, err := x509.MarshalPKIXPublicKey(p.Key.Public())
+	if err != nil {
+		panic(err)
+	}
+	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})
+}
+
 // CRL revokes certificates of the pair's issuing.
 func (p *Pair) CRL(now time.Time, revoked ...*Pair) []byte {
 	t := &x509.RevocationList{Number: big.NewInt(now.Unix()), ThisUpdate: now.Add(-time.Minute), NextUpdate: now.Add(24 * time.Hour)}
