@@ -4,9 +4,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trike-ipsec/trike/internal/pkitest"
 	"github.com/trike-ipsec/trike/internal/ikev2"
 	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/pkitest"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/secret"
 )

@@ -18,9 +18,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/trike-ipsec/trike/internal/pkitest"
 	"github.com/trike-ipsec/trike/internal/ikev2"
 	"github.com/trike-ipsec/trike/internal/msg"
+	"github.com/trike-ipsec/trike/internal/pkitest"
 	"github.com/trike-ipsec/trike/internal/plan"
 )
 
