@@ -82,7 +82,39 @@ func showStatus(out io.Writer, s *status.Gateway, now time.Time) error {
 	for _, p := range s.Auth.Problems {
 		fmt.Fprintf(out, "\n%s: %s\n  policy: %s\n", p.Connection, p.Text, p.Policy)
 	}
-	return nil
+	return showCredentials(out, &s.Auth, now)
+}
+
+// showCredentials writes a row for each certificate and each pool, where the plan has some.
+func showCredentials(out io.Writer, a *status.Auth, now time.Time) error {
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	if len(a.Certificates) > 0 {
+		fmt.Fprintln(w, "\nCERTIFICATE\tSUBJECT\tENDS\t")
+	}
+	for _, c := range a.Certificates {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Name, c.Subject, ends(c.NotAfter, now), c.Problem)
+	}
+	if len(a.Pools) > 0 {
+		fmt.Fprintln(w, "\nPOOL\tADDRESSES\tIN USE\t")
+	}
+	for _, p := range a.Pools {
+		fmt.Fprintf(w, "%s\t%d\t%d\t\n", p.Name, p.Size, p.Held)
+	}
+	return w.Flush()
+}
+
+// ends says when a certificate comes to its end; a raw key does not.
+func ends(t, now time.Time) string {
+	switch left := t.Sub(now); {
+	case t.IsZero():
+		return "never"
+	case left < 0:
+		return "ENDED " + t.UTC().Format(time.DateTime)
+	case left < 48*time.Hour:
+		return "in " + left.Round(time.Minute).String()
+	default:
+		return fmt.Sprintf("in %d days", int(left.Hours()/24))
+	}
 }
 
 func rows(w io.Writer, c status.Connection, now time.Time) {
