@@ -19,6 +19,13 @@ var profiles = map[string]Profile{"ikeproc": IKEProc(), "authproc": AuthProc(), 
 
 // TestMain lets the test binary be a process of its own that enters a profile, says what came of it and of one attempt, and waits.
 func TestMain(m *testing.M) {
+	if os.Getenv("PLUGIN_TEST") != "" && len(os.Args) == 1 {
+		inPlugin()
+	}
+	if len(os.Args) == 3 && os.Args[1] == "run-plugin" {
+		fmt.Fprintln(os.Stderr, RunPlugin(os.Args[2]))
+		os.Exit(1)
+	}
 	if len(os.Args) == 4 && os.Args[1] == "enter" {
 		child(profiles[os.Args[2]], os.Args[3])
 	}
