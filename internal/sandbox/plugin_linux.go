@@ -87,18 +87,24 @@ func boundPlugin(p Plugin) error {
 		most uint64
 	}{
 		{unix.RLIMIT_CORE, 1}, // no file is that short, and 1 keeps a program that takes cores from being started
-		{unix.RLIMIT_DATA, uint64(p.MemoryMB) << 20},
 		{unix.RLIMIT_NPROC, uint64(p.Processes)},
 		{unix.RLIMIT_NOFILE, maxPluginFiles},
 		{unix.RLIMIT_FSIZE, maxPluginFile},
 		{unix.RLIMIT_MEMLOCK, 0},
 		{unix.RLIMIT_MSGQUEUE, 0},
 	} {
-		// By the system call: the runtime would give the plugin back what it had raised for itself.
-		limit := unix.Rlimit{Cur: l.most, Max: l.most}
-		if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(l.what), uintptr(unsafe.Pointer(&limit)), 0, 0, 0); errno != 0 {
-			return fmt.Errorf("limit %d: %w", l.what, errno)
+		if err := limit(l.what, l.most); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+// limit bounds by the system call itself: the library's function would have the plugin given back what the runtime had raised for itself.
+func limit(what int, most uint64) error {
+	l := unix.Rlimit{Cur: most, Max: most}
+	if _, _, errno := unix.RawSyscall6(unix.SYS_PRLIMIT64, 0, uintptr(what), uintptr(unsafe.Pointer(&l)), 0, 0, 0); errno != 0 {
+		return fmt.Errorf("limit %d: %w", what, errno)
 	}
 	return nil
 }
@@ -181,6 +187,9 @@ func runOpened(p Plugin) error {
 	argv[0] = name
 	envp, err := syscall.SlicePtrFromStrings(os.Environ())
 	if err != nil {
+		return err
+	}
+	if err := limit(unix.RLIMIT_DATA, uint64(p.MemoryMB)<<20); err != nil { // last: this program itself may need more
 		return err
 	}
 	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, executable, uintptr(unsafe.Pointer(&empty[0])), uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envp[0])), unix.AT_EMPTY_PATH, 0)
