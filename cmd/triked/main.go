@@ -21,6 +21,10 @@ func main() {
 }
 
 func run(args []string) int {
+	if len(args) == 2 && args[0] == "run-plugin" { // started by triked, and already another user
+		fmt.Fprintln(os.Stderr, "triked: start a plugin:", sandbox.RunPlugin(args[1]))
+		return 1
+	}
 	c := supervise.Config{Version: version, Log: os.Stderr, Notify: os.Getenv("NOTIFY_SOCKET"), Credentials: os.Getenv("CREDENTIALS_DIRECTORY")}
 	f := flag.NewFlagSet("triked", flag.ContinueOnError)
 	f.StringVar(&c.Plan, "plan", "", "`FILE` of the plan to put in force; without it the last good plan is")

@@ -64,6 +64,18 @@ func (m *PluginStarted) read(r *reader) {
 	*m = PluginStarted{Req: r.u64(), PID: int(r.u32()), Dir: r.string(), Error: r.string()}
 }
 
+func (*PluginDial) Kind() Kind { return KindPluginDial }
+func (m *PluginDial) append(b []byte) []byte {
+	return putString(u32(u64(b, m.Req), uint32(m.PID)), m.Socket)
+}
+func (m *PluginDial) read(r *reader) {
+	*m = PluginDial{Req: r.u64(), PID: int(r.u32()), Socket: r.string()}
+}
+
+func (*PluginDialed) Kind() Kind               { return KindPluginDialed }
+func (m *PluginDialed) append(b []byte) []byte { return putString(u64(b, m.Req), m.Error) }
+func (m *PluginDialed) read(r *reader)         { *m = PluginDialed{Req: r.u64(), Error: r.string()} }
+
 func (*PluginEnd) Kind() Kind               { return KindPluginEnd }
 func (m *PluginEnd) append(b []byte) []byte { return u32(b, uint32(m.PID)) }
 func (m *PluginEnd) read(r *reader)         { *m = PluginEnd{PID: int(r.u32())} }

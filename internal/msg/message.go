@@ -76,6 +76,8 @@ const (
 	KindFetch
 	KindFetched
 	KindAssign
+	KindPluginDial
+	KindPluginDialed
 	kindEnd
 )
 

@@ -12,8 +12,21 @@ type PluginExec struct {
 type PluginStarted struct {
 	Req uint64
 	PID int
-	// Dir is the plugin's temporary folder, in which its socket appears, as authproc sees it.
+	// Dir is the plugin's temporary folder, in which its socket has to be.
 	Dir   string
+	Error string
+}
+
+// PluginDial: authproc → triked. Connect to the socket of this path in the plugin's folder; authproc has neither files nor sockets. Answered by PluginDialed.
+type PluginDial struct {
+	Req    uint64
+	PID    int
+	Socket string
+}
+
+// PluginDialed answers PluginDial. With success the connection comes with it.
+type PluginDialed struct {
+	Req   uint64
 	Error string
 }
 

@@ -80,6 +80,8 @@ var routes = [...]route{
 	{KindFetch, "Fetch", medium, func() Message { return new(Fetch) }, auth, fetch},
 	{KindFetched, "Fetched", large, func() Message { return new(Fetched) }, fetch, auth},
 	{KindAssign, "Assign", medium, func() Message { return new(Assign) }, ike, xfrm},
+	{KindPluginDial, "PluginDial", small, func() Message { return new(PluginDial) }, auth, supervisor},
+	{KindPluginDialed, "PluginDialed", small, func() Message { return new(PluginDialed) }, supervisor, auth},
 }
 
 func routeOf(k Kind) *route {
@@ -105,6 +107,8 @@ func (k Kind) MaxFiles() int {
 		return 1<<16 - 1
 	case KindLink, KindPluginStarted: // read end and write end; standard output and error
 		return 2
+	case KindPluginDialed: // the connection
+		return 1
 	}
 	return 0
 }

@@ -63,6 +63,7 @@ func Triked() []Capability {
 		{6, "cap_setgid", "and groups"},
 		{8, "cap_setpcap", "and drop what they may ever have again"},
 		{18, "cap_sys_chroot", "and enter an empty root directory"},
+		{0, "cap_chown", "each plugin has a folder of its own, which is triked's again when the plugin has gone"},
 	}
 }
 

@@ -33,6 +33,7 @@ type fakeHost struct {
 	last      *saved
 	saveErr   error
 	flushed   int
+	plugins   []*fakePlugin
 }
 
 func newFakeHost() *fakeHost { return &fakeHost{children: map[msg.Process][]*fakeChild{}} }
@@ -104,6 +105,17 @@ func (h *fakeHost) Protect(p *plan.Plan, _ plan.Datapath, addOnly bool) ([]strin
 	err := h.protErr
 	h.protErr = nil
 	return nil, err
+}
+
+func (h *fakeHost) StartPlugin(p plan.Plugin, user int, env []string) (pluginChild, error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.startErr != nil {
+		return nil, h.startErr
+	}
+	c := &fakePlugin{name: p.Name, user: user, env: env, pid: 5000 + len(h.plugins), gone: make(chan struct{})}
+	h.plugins = append(h.plugins, c)
+	return c, nil
 }
 
 func (h *fakeHost) Flush(plan.Datapath) error { h.flushed++; return nil }

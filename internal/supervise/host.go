@@ -20,6 +20,8 @@ type host interface {
 	Open(p *plan.Plan, datapath plan.Datapath, have *openings) (*openings, error)
 	// Secrets opens what filesOf lists: secrets, certificates, authorities, revocation lists, leases. A nil file stands for one that cannot be had, for the reason in the error.
 	Secrets(p *plan.Plan) ([]*os.File, []error)
+	// StartPlugin starts a plugin as this user, with these variables in its environment.
+	StartPlugin(p plan.Plugin, user int, env []string) (pluginChild, error)
 	// Pipes makes a link between two processes: the read and write end of each.
 	Pipes() (a, b [2]*os.File, err error)
 	// Protect makes the host lead what the plan protects into the datapath, and nowhere else. With addOnly what stands already stays. notes are for the operator.

@@ -38,6 +38,9 @@ type supervisor struct {
 	booting bool        // boot has not come to its end
 	seed    string      // hash of the plan in Config.Plan's file when it was last put in force
 	ending  bool
+
+	plugins      map[*pluginRun]bool
+	pluginStarts map[string]time.Time // when each was last started
 }
 
 // event is something that happened: what a process said or how it ended, what an operator asks, opened descriptors, a timer.
@@ -58,7 +61,7 @@ func newSupervisor(cfg Config, h host) (*supervisor, error) {
 		return nil, fmt.Errorf("make the key for grants: %w", err)
 	}
 	s := &supervisor{cfg: cfg, host: h, events: make(chan event), done: make(chan struct{}), grantKey: secret.New(key), slots: map[msg.Process]*slot{},
-		asked: map[uint64]*question{}, booting: true, log: newJournal(cfg.Log, cfg.LogJSON)}
+		asked: map[uint64]*question{}, plugins: map[*pluginRun]bool{}, pluginStarts: map[string]time.Time{}, booting: true, log: newJournal(cfg.Log, cfg.LogJSON)}
 	for _, name := range trio {
 		s.slots[name] = &slot{name: name, state: "stopped", since: time.Now()}
 	}
@@ -95,6 +98,10 @@ func (s *supervisor) handle(e event) {
 		s.apply(e)
 	case *question:
 		s.ask(e)
+	case pluginStarted:
+		s.pluginIsUp(e)
+	case pluginEnded:
+		s.pluginIsGone(e)
 	case booted:
 		s.booting = false
 		s.askHeld()
@@ -141,6 +148,7 @@ func (s *supervisor) shutdown() {
 	for _, group := range [][]msg.Process{{msg.IKEProc}, {msg.AuthProc, msg.XFRMProc}} {
 		s.end(group, s.cfg.Patience.Shutdown)
 	}
+	s.waitForPlugins()
 	if s.current == nil {
 		return
 	}

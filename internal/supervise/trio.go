@@ -173,6 +173,7 @@ func (s *supervisor) processEnded(e ended) {
 		i.overdue.Stop()
 	}
 	sl.now = nil
+	s.endPlugins(i)
 	why := i.why(e)
 	if s.ending {
 		sl.is("stopped")
@@ -245,6 +246,12 @@ func (s *supervisor) fromProcess(e said) {
 		s.controlled(m)
 	case *msg.Log:
 		s.log.from(i, m.JSON)
+	case *msg.PluginExec:
+		s.pluginExec(i, m)
+	case *msg.PluginDial:
+		s.pluginDial(i, m)
+	case *msg.PluginEnd:
+		s.pluginEnd(i, m)
 	default:
 		err = fmt.Errorf("it said %s, which has no place here", m.Kind())
 	}

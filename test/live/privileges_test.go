@@ -23,8 +23,8 @@ type rights struct {
 const (
 	capNetAdmin = 1 << 12
 	// triked's: CAP_NET_ADMIN for sockets' XFRM policies, the TUN device, routes and rules; NET_BIND_SERVICE and NET_RAW for UDP 500 and protocol 50; DAC_READ_SEARCH for secrets in
-	// folders of others; KILL, SETUID, SETGID, SETPCAP and SYS_CHROOT for the processes that it starts.
-	triked = capNetAdmin | 1<<10 | 1<<13 | 1<<2 | 1<<5 | 1<<7 | 1<<6 | 1<<8 | 1<<18
+	// folders of others; KILL, SETUID, SETGID, SETPCAP and SYS_CHROOT for the processes that it starts; CHOWN for the folders of plugins.
+	triked = capNetAdmin | 1<<10 | 1<<13 | 1<<2 | 1<<5 | 1<<7 | 1<<6 | 1<<8 | 1<<18 | 1<<0
 )
 
 // everyone has these of the Go runtime and of triked's start: they lead nowhere.
