@@ -76,6 +76,8 @@ type Description struct {
 	// wants the first of every method that is not preceded by a server's certificate.
 	MakesKeys bool
 	Mutual    bool
+	// Accounting: the plugin takes accounting records. Serve sets it for a Method that implements Accounting.
+	Accounting bool
 	// Settings that the method knows, so that a wrong one is told before a peer comes.
 	Settings []Setting
 }

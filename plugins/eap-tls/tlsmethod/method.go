@@ -34,7 +34,7 @@ func (m *Method) Describe() eapsdk.Description {
 		}
 	}
 	return eapsdk.Description{
-		Name: "eap-tls", Version: "1", Type: eapsdk.TypeTLS, Roles: []eapsdk.Role{eapsdk.Server, eapsdk.Client},
+		Name: "tls", Version: "1", Type: eapsdk.TypeTLS, Roles: []eapsdk.Role{eapsdk.Server, eapsdk.Client},
 		MakesKeys: true, Mutual: true, Settings: settings,
 	}
 }
