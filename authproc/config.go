@@ -25,7 +25,7 @@ type Config struct {
 	Version string
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
-	// Plugins runs EAP methods; nil: none run.
+	// Plugins runs EAP methods; nil: a pluginhost.Host, which has triked start them.
 	Plugins Plugins
 	// PID is said in Hello; 0: this process's.
 	PID int
@@ -37,9 +37,6 @@ func (c *Config) validate() error {
 	}
 	if c.Connect == nil {
 		c.Connect = func(peer msg.Process, files []*os.File) (Link, error) { return ipc.Connect(msg.AuthProc, peer, files) }
-	}
-	if c.Plugins == nil {
-		c.Plugins = noPlugins{}
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -2,13 +2,16 @@ package authproc
 
 import (
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/trike-ipsec/trike/authproc/internal/authn"
 	"github.com/trike-ipsec/trike/authproc/internal/eap"
+	"github.com/trike-ipsec/trike/authproc/internal/pluginhost"
 	"github.com/trike-ipsec/trike/internal/msg"
 	"github.com/trike-ipsec/trike/internal/plan"
 	"github.com/trike-ipsec/trike/internal/secret"
+	"github.com/trike-ipsec/trike/internal/status"
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
 )
 
@@ -18,7 +21,7 @@ const (
 	conversationLife = 3 * time.Minute
 )
 
-// Plugins runs EAP methods. Its answers come later, as PluginEvents.
+// Plugins runs EAP methods. Its answers come later, as events. pluginhost.Host is the real one.
 type Plugins interface {
 	// Use makes a plan's plugins the ones that run. Those that did not change are not touched.
 	Use(plugins []plan.Plugin, secrets func(name string) secret.Bytes)
@@ -27,15 +30,13 @@ type Plugins interface {
 	Begin(plugin string, session uint64, b eapsdk.Begin)
 	Next(session uint64, packet []byte)
 	Abort(session uint64, reason string)
-	Events() <-chan PluginEvent
+	Events() <-chan pluginhost.Event
+	// Started, Dialed and Exited bring what triked says of plugins.
+	Started(m *msg.PluginStarted, files []*os.File)
+	Dialed(m *msg.PluginDialed, files []*os.File)
+	Exited(m *msg.PluginExited)
+	Status() []status.Plugin
 	Close()
-}
-
-// PluginEvent is what a plugin did with a session: its next step, or the plugin's own fault.
-type PluginEvent struct {
-	Session uint64
-	Step    eapsdk.Step
-	Err     error
 }
 
 // machine is either side of EAP.
@@ -169,7 +170,7 @@ func (p *process) client(c *conversation) string {
 }
 
 // pluginEvent takes what a plugin did.
-func (p *process) pluginEvent(e PluginEvent) error {
+func (p *process) pluginEvent(e pluginhost.Event) error {
 	c := p.sessions[e.Session]
 	if c == nil || c.session != e.Session {
 		return nil // its conversation is over
@@ -291,16 +292,3 @@ func (p *process) used(conversation uint64, how func(*conversation)) {
 		p.endConversation(c.id, "it is done")
 	}
 }
-
-// noPlugins is what a Config without plugins has.
-type noPlugins struct{}
-
-func (noPlugins) Use([]plan.Plugin, func(string) secret.Bytes) {}
-func (noPlugins) Methods(names []string) ([]eap.Method, string) {
-	return nil, fmt.Sprintf("EAP plugins %q do not run here", names)
-}
-func (noPlugins) Begin(string, uint64, eapsdk.Begin) {}
-func (noPlugins) Next(uint64, []byte)                {}
-func (noPlugins) Abort(uint64, string)               {}
-func (noPlugins) Events() <-chan PluginEvent         { return nil }
-func (noPlugins) Close()                             {}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/trike-ipsec/trike/authproc/internal/authn"
+	"github.com/trike-ipsec/trike/authproc/internal/pluginhost"
 	"github.com/trike-ipsec/trike/authproc/internal/pool"
 	"github.com/trike-ipsec/trike/internal/ipc"
 	"github.com/trike-ipsec/trike/internal/msg"
@@ -53,6 +54,9 @@ func Run(ctx context.Context, cfg Config) error {
 	p.ticker = time.NewTicker(conversationLife / 6)
 	defer p.close()
 	p.control, p.triked = ipc.Read(0, cfg.Control.ReceiveFiles), ipc.Write(cfg.Control.Send, cfg.Control.Close)
+	if p.cfg.Plugins == nil {
+		p.cfg.Plugins = pluginhost.New(pluginhost.Config{Say: p.triked.Say, Log: func(level, text string) { p.log(level, "plugin", "", text) }, Now: cfg.Now})
+	}
 	if err := p.triked.Say(&msg.Hello{Process: string(msg.AuthProc), PID: cfg.PID, Version: cfg.Version}); err != nil {
 		return fmt.Errorf("say hello to triked: %w", err)
 	}
@@ -104,13 +108,13 @@ func (p *process) close() {
 	if p.ike != nil {
 		p.ike.Cut()
 	}
+	p.forgetConversations("authproc ends")
+	p.cfg.Plugins.Close() // before the link to triked, which it speaks to
 	p.control.Ignore()
 	p.triked.Drain()
 	_ = p.cfg.Control.Close()
 	p.forgetNext()
 	p.ticker.Stop()
-	p.forgetConversations("authproc ends")
-	p.cfg.Plugins.Close()
 	if p.state != nil {
 		p.state.Close()
 	}

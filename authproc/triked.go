@@ -41,6 +41,15 @@ func (p *process) fromTriked(r ipc.Received) error {
 		return nil
 	case *msg.Link:
 		return p.newLink(m, r.Files)
+	case *msg.PluginStarted:
+		p.cfg.Plugins.Started(m, r.Files)
+		return nil
+	case *msg.PluginDialed:
+		p.cfg.Plugins.Dialed(m, r.Files)
+		return nil
+	case *msg.PluginExited:
+		p.cfg.Plugins.Exited(m)
+		return nil
 	case *msg.StatusRequest:
 		return p.status(m)
 	case *msg.Shutdown:
@@ -172,6 +181,7 @@ func (p *process) status(m *msg.StatusRequest) error {
 		size, held := p.book.Count(x.Name)
 		a.Pools = append(a.Pools, status.Pool{Name: x.Name, Size: size, Held: held, Policy: place(p.view.Sources, x.Pos)})
 	}
+	a.Plugins = p.cfg.Plugins.Status()
 	b, err := json.Marshal(a)
 	if err != nil {
 		return fmt.Errorf("write status: %w", err)

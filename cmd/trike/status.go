@@ -85,7 +85,7 @@ func showStatus(out io.Writer, s *status.Gateway, now time.Time) error {
 	return showCredentials(out, &s.Auth, now)
 }
 
-// showCredentials writes a row for each certificate and each pool, where the plan has some.
+// showCredentials writes a row for each certificate, plugin and pool, where the plan has some.
 func showCredentials(out io.Writer, a *status.Auth, now time.Time) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	if len(a.Certificates) > 0 {
@@ -93,6 +93,12 @@ func showCredentials(out io.Writer, a *status.Auth, now time.Time) error {
 	}
 	for _, c := range a.Certificates {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", c.Name, c.Subject, ends(c.NotAfter, now), c.Problem)
+	}
+	if len(a.Plugins) > 0 {
+		fmt.Fprintln(w, "\nPLUGIN\tSTATE\tMETHOD\t")
+	}
+	for _, p := range a.Plugins {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", p.Name, p.State, p.Method, p.Problem)
 	}
 	if len(a.Pools) > 0 {
 		fmt.Fprintln(w, "\nPOOL\tADDRESSES\tIN USE\t")

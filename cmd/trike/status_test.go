@@ -24,6 +24,8 @@ func TestStatusShowsCredentials(t *testing.T) {
 			{Name: "raw", Subject: "ed25519 key"}}},
 			[]string{"CERTIFICATE", "gw CN=gw.example.org in 90 days", "soon CN=soon in 1h30m0s renew it", "old CN=old ENDED 2026-05-01 11:00:00", "raw ed25519 key never"}},
 		{"pools", status.Auth{Pools: []status.Pool{{Name: "staff", Size: 254, Held: 3}}}, []string{"POOL ADDRESSES IN USE", "staff 254 3"}},
+		{"plugins", status.Auth{Plugins: []status.Plugin{{Name: "staff", Method: "mschapv2", State: "running"}, {Name: "old", State: "failed", Problem: "exit status 1"}}},
+			[]string{"PLUGIN STATE METHOD", "staff running mschapv2", "old failed exit status 1"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			var out strings.Builder

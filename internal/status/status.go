@@ -103,6 +103,17 @@ type Auth struct {
 	Pools    []Pool        `json:"pools,omitempty"`
 	// Certificates are our own, and those of authorities that come to their end.
 	Certificates []Certificate `json:"certificates,omitempty"`
+	Plugins      []Plugin      `json:"plugins,omitempty"`
+}
+
+// Plugin is one EAP method process.
+type Plugin struct {
+	Name     string `json:"name"`   // in the policy
+	Method   string `json:"method"` // what it calls itself, "" before it has said so
+	State    string `json:"state"`  // starting, running, waiting (to be started again), failed (given up)
+	PID      int    `json:"pid,omitempty"`
+	Restarts int    `json:"restarts"`
+	Problem  string `json:"problem,omitempty"` // why it does not run
 }
 
 // Certificate is one certificate or raw key.
