@@ -16,10 +16,11 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 help: ## this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-build: ## the five programs, in bin/
+build: ## the five programs, in bin/, and the EAP plugins, in bin/plugins/
 	@mkdir -p $(BIN)
 	@for p in $(PROGRAMS); do \
 	  go build -ldflags "-s -w -X main.version=$(VERSION)" -o $(BIN)/$$p ./cmd/$$p || exit 1; done
+	@mkdir -p $(BIN)/plugins && go build -ldflags "-s -w" -o $(BIN)/plugins/ ./plugins/eap-...
 
 demo: setup build ## two gateways, a policy, a live tunnel; KEEP=1 leaves it running
 	@go run ./test/demo -bin $(BIN)

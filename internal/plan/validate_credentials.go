@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"path"
 	"slices"
@@ -10,7 +12,7 @@ import (
 )
 
 // credentials are the names that a plan's connections may authenticate by.
-type credentials struct{ secrets, certificates, authorities map[string]bool }
+type credentials struct{ secrets, certificates, authorities, plugins map[string]bool }
 
 func cleanPath(s string) bool {
 	return path.IsAbs(s) && path.Clean(s) == s && !strings.ContainsAny(s, "\x00\n")
@@ -18,12 +20,15 @@ func cleanPath(s string) bool {
 
 // checkCredentials holds certificates and authorities against the rules that authproc and triked rely on.
 func (p *Plan) checkCredentials(secrets map[string]bool) (credentials, error) {
-	known := credentials{secrets, map[string]bool{}, map[string]bool{}}
+	known := credentials{secrets, map[string]bool{}, map[string]bool{}, map[string]bool{}}
 	if len(p.Certificates) > MaxConnections || len(p.Authorities) > MaxAuthorities {
 		return known, fmt.Errorf("more certificates or authorities than a plan may have")
 	}
-	if len(p.Plugins) > 0 || len(p.Pools) > 0 {
-		return known, fmt.Errorf("plugins and pools are not served by this version")
+	if len(p.Pools) > 0 {
+		return known, fmt.Errorf("pools are not served by this version")
+	}
+	if err := p.checkPlugins(known); err != nil {
+		return known, err
 	}
 	if err := sorted("certificate", p.Certificates, func(c Certificate) string { return c.Name }); err != nil {
 		return known, err
@@ -61,6 +66,42 @@ func (p *Plan) checkCredentials(secrets map[string]bool) (credentials, error) {
 	return known, nil
 }
 
+// checkPlugins: each can be started, bounded, and told its settings.
+func (p *Plan) checkPlugins(known credentials) error {
+	if len(p.Plugins) > MaxPlugins {
+		return fmt.Errorf("%d plugins: at most %d are possible", len(p.Plugins), MaxPlugins)
+	}
+	if err := sorted("plugin", p.Plugins, func(x Plugin) string { return x.Name }); err != nil {
+		return err
+	}
+	for _, x := range p.Plugins {
+		sum, err := hex.DecodeString(x.SHA256)
+		switch {
+		case !cleanPath(x.File):
+			return fmt.Errorf("plugin %s: %q is not a clean absolute path", x.Name, x.File)
+		case err != nil || len(sum) != sha256.Size || strings.ToLower(x.SHA256) != x.SHA256:
+			return fmt.Errorf("plugin %s: %q is no SHA-256 in lower-case hex", x.Name, x.SHA256)
+		case x.MemoryMB != 0 && (x.MemoryMB < 64 || x.MemoryMB > 65536) || x.Processes != 0 && (x.Processes < 8 || x.Processes > 4096):
+			return fmt.Errorf("plugin %s: %d MB of memory and %d processes: 64 to 65536 and 8 to 4096 are possible", x.Name, x.MemoryMB, x.Processes)
+		case len(x.Values)+len(x.Secrets) > MaxSelectors:
+			return fmt.Errorf("plugin %s: more than %d settings", x.Name, MaxSelectors)
+		}
+		if err := sorted("setting", x.Values, func(v PluginValue) string { return v.Name }); err != nil {
+			return fmt.Errorf("plugin %s: %w", x.Name, err)
+		}
+		if err := sorted("secret", x.Secrets, func(v PluginSecret) string { return v.Name }); err != nil {
+			return fmt.Errorf("plugin %s: %w", x.Name, err)
+		}
+		for _, s := range x.Secrets {
+			if !known.secrets[s.Secret] {
+				return fmt.Errorf("plugin %s: secret %q, which the plan does not have", x.Name, s.Secret)
+			}
+		}
+		known.plugins[x.Name] = true
+	}
+	return nil
+}
+
 // checkAuth: both ends of a connection have a way to prove themselves, and identities that fit it.
 func (k credentials) checkAuth(c *Connection) error {
 	if err := c.Local.ID.check(); err != nil {
@@ -78,12 +119,20 @@ func (k credentials) checkAuth(c *Connection) error {
 	switch {
 	case l.Method == AuthPSK && k.secrets[l.Secret]:
 	case l.Method == AuthCertificate && k.certificates[l.Certificate]:
+	case l.Method == AuthEAP && len(l.EAP) == 1 && k.plugins[l.EAP[0]]:
+		if r.Method != AuthCertificate {
+			return fmt.Errorf("this end authenticates by EAP, and the peer by %q: a peer that asks for EAP proves itself by certificate (RFC 7296 section 2.16)", r.Method)
+		}
 	default:
 		return fmt.Errorf("authentication of this end by %q with secret %q or certificate %q, which the plan does not have", l.Method, l.Secret, l.Certificate)
 	}
 	switch {
 	case r.Method == AuthPSK && k.secrets[r.Secret]:
 	case r.Method == AuthCertificate && len(r.Authorities) > 0 && len(r.Authorities) <= MaxAuthorities && !slices.ContainsFunc(r.Authorities, func(n string) bool { return !k.authorities[n] }):
+	case r.Method == AuthEAP && len(r.EAP) > 0 && len(r.EAP) <= MaxPlugins && !slices.ContainsFunc(r.EAP, func(n string) bool { return !k.plugins[n] }):
+		if l.Method != AuthCertificate || c.Initiate != InitiateNever || slices.ContainsFunc(c.Children, func(ch Child) bool { return ch.Initiate != InitiateNever }) {
+			return fmt.Errorf("the peer authenticates by EAP: this end proves itself by certificate, and waits for the peer to begin (RFC 7296 section 2.16)")
+		}
 	default:
 		return fmt.Errorf("authentication of the peer by %q with secret %q or authorities %q, which the plan does not have", r.Method, r.Secret, r.Authorities)
 	}
@@ -95,8 +144,11 @@ func (k credentials) checkAuth(c *Connection) error {
 			return fmt.Errorf("signature scheme %q", s)
 		}
 	}
-	if (c.Request.IPv4 || c.Request.IPv6) || len(c.Configure.Pools) > 0 || c.Accounting.Plugin != "" || len(l.EAP)+len(r.EAP) > 0 {
-		return fmt.Errorf("EAP, pools and accounting are not served by this version")
+	if len(r.Groups) > MaxGroups || len(l.EAPIdentity) > 1020 || len(r.EAPIdentity) > 1020 {
+		return fmt.Errorf("%d groups and EAP identities of %d and %d octets: too many or too long", len(r.Groups), len(l.EAPIdentity), len(r.EAPIdentity))
+	}
+	if (c.Request.IPv4 || c.Request.IPv6) || len(c.Configure.Pools) > 0 || c.Accounting.Plugin != "" {
+		return fmt.Errorf("configuration payloads, pools and accounting are not served by this version")
 	}
 	return nil
 }

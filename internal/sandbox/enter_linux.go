@@ -51,9 +51,9 @@ func Enter(p Profile) (Report, error) {
 	return r, nil
 }
 
-// noCoreDumps: a core file would hold keys. Not being dumpable also keeps others of the same user from looking in.
+// noCoreDumps: a core file would hold keys. No file is as short as the limit, and 1 (0 would not) also keeps the kernel from starting a program that takes cores. Not being dumpable also keeps others of the same user from looking in.
 func noCoreDumps() error {
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{Cur: 1, Max: 1}); err != nil {
 		return err
 	}
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)

@@ -188,7 +188,7 @@ func TestWhatIsLeft(t *testing.T) {
 				t.Errorf("the root directory holds %v, %v", names, err)
 			}
 			limits, err := os.ReadFile(proc + "/limits")
-			if err != nil || !strings.Contains(string(limits), "Max core file size        0                    0 ") {
+			if err != nil || !strings.Contains(string(limits), "Max core file size        1                    1 ") {
 				t.Errorf("core dumps: %s %v", limits, err)
 			}
 			if st, err := os.Stat(proc + "/maps"); err != nil || st.Sys().(*syscall.Stat_t).Uid != 0 {

@@ -1,9 +1,17 @@
-// Command eap-peap is trike's plugin for PEAP.
+// Command eap-peap is trike's plugin for PEAP. With --check FILE it tells what is wrong with a user file.
 package main
 
 import (
+	"os"
+
 	"github.com/trike-ipsec/trike/plugins/eap-peap/peap"
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
+	"github.com/trike-ipsec/trike/plugins/users"
 )
 
-func main() { eapsdk.Serve(&peap.Method{}) }
+func main() {
+	if status, asked := users.CheckCommand(os.Args, os.Stdout, os.Stderr); asked {
+		os.Exit(status)
+	}
+	eapsdk.Serve(&peap.Method{})
+}

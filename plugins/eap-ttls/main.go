@@ -1,9 +1,17 @@
-// Command eap-ttls is trike's plugin for EAP-TTLS (RFC 5281).
+// Command eap-ttls is trike's plugin for EAP-TTLS (RFC 5281). With --check FILE it tells what is wrong with a user file.
 package main
 
 import (
+	"os"
+
 	"github.com/trike-ipsec/trike/plugins/eap-ttls/ttls"
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
+	"github.com/trike-ipsec/trike/plugins/users"
 )
 
-func main() { eapsdk.Serve(&ttls.Method{}) }
+func main() {
+	if status, asked := users.CheckCommand(os.Args, os.Stdout, os.Stderr); asked {
+		os.Exit(status)
+	}
+	eapsdk.Serve(&ttls.Method{})
+}

@@ -92,7 +92,7 @@ func TestPrivileges(t *testing.T) {
 			if p.noNewPrivs != "1" || p.seccomp != "2" {
 				t.Errorf("%s: NoNewPrivs %s, Seccomp %s", name, p.noNewPrivs, p.seccomp)
 			}
-			if p.core != "0 0" {
+			if p.core != "1 1" {
 				t.Errorf("%s: core files of %s octets", name, p.core)
 			}
 			if !p.closed {
@@ -112,7 +112,7 @@ func TestPrivileges(t *testing.T) {
 				t.Errorf("triked: %s is %x, want %x", set, got, want)
 			}
 		}
-		if p.uid != "0" || p.groups != "" && p.groups != "0" || p.noNewPrivs != "1" || p.core != "0 0" {
+		if p.uid != "0" || p.groups != "" && p.groups != "0" || p.noNewPrivs != "1" || p.core != "1 1" {
 			t.Errorf("triked: user %s, groups %q, NoNewPrivs %s, core files of %s octets", p.uid, p.groups, p.noNewPrivs, p.core)
 		}
 	})

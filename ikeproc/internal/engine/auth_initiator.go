@@ -131,6 +131,7 @@ func (e *Engine) verifyResponder(sa *ikeSA, ps []wire.Payload, auth *wire.AUTH, 
 // authDistrust tells the responder that we do not believe it, and forgets it (RFC 7296 section 2.21.2).
 func (e *Engine) authDistrust(sa *ikeSA, p status.Problem) {
 	e.problem(sa.conn, sa, p)
+	sa.doomed = true
 	end := func() { e.dead(sa, p.Text) }
 	e.ask(sa, ikev2.INFORMATIONAL, []wire.Payload{wire.NotifyStatus(ikev2.AUTHENTICATION_FAILED, nil)}, func(reply) { end() }, end)
 	e.failEarly(sa)

@@ -89,7 +89,7 @@ func (e *Engine) pursue(c *conn) {
 		return
 	}
 	for _, sa := range c.sas {
-		if sa.state < stateUp {
+		if sa.state < stateUp && !sa.doomed {
 			return // one is on its way
 		}
 	}

@@ -44,6 +44,9 @@ func (e *Engine) eapStarted(sa *ikeSA, signed *msg.Signed, r reply) {
 	})
 }
 
+// eapFailure is the code of EAP Failure (RFC 3748 section 4.2).
+const eapFailure = 4
+
 // eapRound has authproc answer a packet of the server's, and sends the answer.
 //
 //	--> IKE_AUTH { EAP }   <-- IKE_AUTH { EAP }
@@ -59,6 +62,8 @@ func (e *Engine) eapRound(sa *ikeSA, packet []byte) {
 		switch {
 		case r == nil:
 			e.setupFailed(sa, status.Problem{Code: "internal", Text: "authproc was started again in the middle of EAP"})
+		case r.Done && !r.OK && len(packet) > 0 && packet[0] == eapFailure: // it has refused us, and forgets us
+			e.setupFailed(sa, status.Problem{Code: "eap", Text: fmt.Sprintf("%s refuses us: %s", sa.remote, r.Error), Hint: advice(&sa.conn.cfg)})
 		case r.Done && !r.OK:
 			e.authDistrust(sa, status.Problem{Code: "eap", Text: fmt.Sprintf("EAP with %s failed: %s", sa.remote, r.Error), Hint: advice(&sa.conn.cfg)})
 		case r.Done:

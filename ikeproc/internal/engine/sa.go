@@ -66,6 +66,7 @@ type ikeSA struct {
 	answeringChild *childNegotiation    // the peer's
 	lost           []string             // children that went with it and are wanted back
 	refusals       int                  // TEMPORARY_FAILURE in a row
+	doomed         bool                 // it ends when the peer has been told: nobody waits for it
 	gone           bool                 // kept only to repeat its last response
 	half           bool                 // counted in Engine.half
 	doubted        bool                 // the peer may have forgotten it
