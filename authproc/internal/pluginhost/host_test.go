@@ -316,7 +316,7 @@ func TestFaultsOfSessions(t *testing.T) {
 		{"hang", "DeadlineExceeded", false},
 	} {
 		t.Run(tc.who, func(t *testing.T) {
-			g := begin(t, Config{Call: 500 * time.Millisecond})
+			g := begin(t, Config{Call: 3 * time.Second})
 			g.h.Use([]plan.Plugin{pluginNamed("fine")}, theSecret)
 			g.until("running", running)
 			pid := g.h.Status()[0].PID

@@ -179,7 +179,7 @@ func (r *runner) once() error {
 	readers.Go(func() { remote.Drain(r.ctx) })
 	defer func() {
 		r.mu.Lock()
-		r.remote, r.pid = nil, 0
+		r.remote, r.pid, r.state = nil, 0, "waiting"
 		r.mu.Unlock()
 	}()
 	select {
