@@ -19,9 +19,22 @@ var idNames = []name[IDType]{
 	{ID_DER_ASN1_DN, "ID_DER_ASN1_DN"}, {ID_DER_ASN1_GN, "ID_DER_ASN1_GN"}, {ID_KEY_ID, "ID_KEY_ID"}, {ID_NULL, "ID_NULL"},
 }
 
-func (t IDType) String() string               { return textOf(idNames, "ID", t) }
-func (t IDType) MarshalText() ([]byte, error) { return []byte(t.String()), nil }
+func (t IDType) String() string { return textOf(idNames, "ID", t) }
+
+// MarshalText writes 0, which is no type, as nothing: a policy's peer may be anybody.
+func (t IDType) MarshalText() ([]byte, error) {
+	if t == 0 {
+		return nil, nil
+	}
+	return []byte(t.String()), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
 func (t *IDType) UnmarshalText(b []byte) (err error) {
+	if len(b) == 0 {
+		*t = 0
+		return nil
+	}
 	*t, err = idOf(idNames, "identity type", b)
 	return err
 }
