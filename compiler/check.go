@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/trike-ipsec/trike/internal/plan"
@@ -72,7 +73,7 @@ func (c *lowerer) checkIdentities(g *gateway) {
 	}
 	first := map[pair]string{}
 	for _, cn := range g.plan.Connections {
-		p := pair{cn.Local.ID, cn.Remote.ID, strings.Join(cn.RemoteAuth.Authorities, "\n")}
+		p := pair{cn.Local.ID, cn.Remote.ID, strings.Join(slices.Concat(cn.RemoteAuth.Authorities, []string{cn.RemoteAuth.EAPIdentity}, cn.RemoteAuth.Groups), "\n")}
 		if o, taken := first[p]; taken {
 			d := c.fail(CodeIdentityTwice, c.tunnelPath(cn.Name), "give one of them another `id`, or make them one with two children",
 				"the peer %s and this end %s are those of %s too, so nothing tells the two apart", p.remote.Data, p.local.Data, o)
@@ -109,6 +110,14 @@ func (c *lowerer) checkUse() {
 			use("authorities", a.Certificate.Authorities...)
 			use("certificates", a.Certificate.Certificate)
 		}
+		if a.EAP != nil {
+			use("plugins", a.EAP.Plugins...)
+			use("certificates", a.EAP.Certificate)
+		}
+		if a.EAPClient != nil {
+			use("plugins", a.EAPClient.Plugin)
+			use("authorities", a.EAPClient.Authorities...)
+		}
 	}
 	for _, d := range c.links {
 		tunnel(&d.Auth)
@@ -122,6 +131,11 @@ func (c *lowerer) checkUse() {
 	for _, d := range c.certificates {
 		use("secrets", d.Key, d.Passphrase)
 	}
+	for _, d := range c.plugins {
+		for _, s := range d.Secrets {
+			use("secrets", s)
+		}
+	}
 	unused := func(section, kind string, names []string) {
 		for _, name := range names {
 			if !used[section+" "+name] {
@@ -132,6 +146,7 @@ func (c *lowerer) checkUse() {
 	unused("secrets", "secret", keys(c.secrets))
 	unused("certificates", "certificate", keys(c.certificates))
 	unused("authorities", "authority", keys(c.authorities))
+	unused("plugins", "plugin", keys(c.plugins))
 	for _, name := range keys(c.gateways) {
 		if len(c.gateways[name].plan.Connections) == 0 {
 			c.warn(CodeIdleGateway, at("gateways", name), "add a link or a connection", "gateway %q has neither link nor connection", name)

@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path"
@@ -80,6 +81,14 @@ func (c *lowerer) makes(secret string) string {
 			return "umask 077; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out " + c.secrets[secret].File
 		}
 	}
+	for _, name := range keys(c.plugins) {
+		d := c.plugins[name]
+		for _, setting := range keys(d.Secrets) {
+			if d.Secrets[setting] == secret {
+				return fmt.Sprintf("umask 077; cat > %s, and type what plugin %q wants as %q", c.secrets[secret].File, name, setting)
+			}
+		}
+	}
 	return "umask 077; head -c 32 /dev/urandom | base64 > " + c.secrets[secret].File
 }
 
@@ -101,6 +110,12 @@ func (c *lowerer) uses(gateway, secret string) bool {
 		}
 	}
 	for _, d := range c.connections {
+		if d.Gateway == gateway && c.pluginUses(&d.Auth, secret) {
+			return true
+		}
+		if d.Auth.EAP != nil && d.Gateway == gateway && certificate(d.Auth.EAP.Certificate) {
+			return true
+		}
 		if d.Gateway == gateway && (d.Auth.PSK != nil && d.Auth.PSK.Secret == secret || d.Auth.Certificate != nil && certificate(d.Auth.Certificate.Certificate)) {
 			return true
 		}

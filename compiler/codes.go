@@ -33,6 +33,8 @@ const (
 	CodeIdleGateway   Code = "TRK0207"
 	CodeNoCertificate Code = "TRK0208"
 	CodeNoAuthority   Code = "TRK0209"
+	CodeNoPlugin      Code = "TRK0210"
+	CodeEAPLink       Code = "TRK0211"
 	CodeAddressTwice  Code = "TRK0301"
 	CodeIdentityTwice Code = "TRK0302"
 	CodeFamilies      Code = "TRK0303"

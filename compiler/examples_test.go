@@ -77,7 +77,11 @@ func plansIn(t *testing.T, dir string) map[string]string {
 	}
 	got := map[string]string{}
 	for _, p := range r.Plans {
-		got[p.Gateway+".plan.json"] = string(plan.Encode(p))
+		b := plan.Encode(p)
+		if _, err := plan.Decode(b); err != nil {
+			t.Errorf("the gateway %s would not take its plan: %v", p.Gateway, err)
+		}
+		got[p.Gateway+".plan.json"] = string(b)
 	}
 	return got
 }

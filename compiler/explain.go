@@ -53,6 +53,10 @@ Where both sides authenticate by certificates, each gateway needs one: name it i
 A connection may name another in ` + "`auth: certificate: certificate`" + `.`,
 	CodeNoAuthority: `there is no such authority
 ` + "`authorities`" + ` lists what a peer's certificate may chain to. A peer that chains to none of them is refused.`,
+	CodeNoPlugin: `there is no such plugin
+` + "`plugins`" + ` lists the programs that speak EAP, each with its file on the gateway and the file's SHA-256.`,
+	CodeEAPLink: `EAP is for connections
+In EAP one side asks and the other answers (RFC 7296 section 2.16), and a link has two sides that are alike. Use ` + "`certificate`" + ` in a link, or two connections.`,
 	CodeCertificate: `a certificate or authority cannot be used
 It must hold exactly one of a file, inline PEM, or (a certificate) a raw key, be well-formed, and an authority's certificate must be allowed to sign others
 (basic constraints, RFC 5280 section 4.2.1.9) unless it is the peer's own.`,
@@ -118,7 +122,7 @@ SAs are replaced at "rekey" less a random part of up to "jitter", so that a flee
 	CodeDuration: `a duration is out of range
 Durations are written "30s", "20m", "4h", "1d", "1h30m"; the message has the bounds.`,
 	CodeInitiate: `this end cannot begin
-With a peer at "any" address nothing is known to send to. The peer begins, so "initiate" is "never".`,
+With a peer at "any" address nothing is known to send to; and a peer that authenticates by EAP is the one that begins (RFC 7296 section 2.16). So "initiate" is "never".`,
 	CodeRekeyOff: `the SA is never replaced
 It ends at "hard", and traffic waits (protected, never in clear) until a new one stands.`,
 	CodeLegacy: `the algorithm is no longer safe

@@ -25,6 +25,7 @@ type lowerer struct {
 	secrets      map[string]*secretDoc
 	certificates map[string]*certificateDoc
 	authorities  map[string]*authorityDoc
+	plugins      map[string]*pluginDoc
 
 	absent  []string // secrets whose files are not on this machine
 	sources sourceTable
@@ -58,6 +59,7 @@ func (c *lowerer) decode() {
 	section(c, "secrets", &c.secrets)
 	section(c, "certificates", &c.certificates)
 	section(c, "authorities", &c.authorities)
+	section(c, "plugins", &c.plugins)
 	for name, d := range docs {
 		c.gateways[name] = &gateway{name: name, doc: d}
 	}
@@ -84,6 +86,7 @@ func (c *lowerer) lower(ctx context.Context) []*plan.Plan {
 		c.checkSecret(name, c.secrets[name])
 	}
 	c.checkCertificates()
+	c.checkPlugins()
 	for _, name := range keys(c.links) {
 		c.lowerLink(name, c.links[name])
 	}
@@ -130,7 +133,7 @@ func (c *lowerer) finish(g *gateway) {
 	sort.Slice(p.Connections, func(i, j int) bool { return p.Connections[i].Name < p.Connections[j].Name })
 	sort.Slice(p.Bypass, func(i, j int) bool { return p.Bypass[i].Name < p.Bypass[j].Name })
 	giveReqids(p)
-	certificates, authorities := map[string]bool{}, map[string]bool{}
+	certificates, authorities, plugins := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	secrets := map[string]bool{}
 	for _, cn := range p.Connections {
 		for _, a := range []plan.Auth{cn.LocalAuth, cn.RemoteAuth} {
@@ -142,6 +145,9 @@ func (c *lowerer) finish(g *gateway) {
 			}
 			for _, name := range a.Authorities {
 				authorities[name] = true
+			}
+			for _, name := range a.EAP {
+				plugins[name] = true
 			}
 		}
 	}
@@ -155,6 +161,13 @@ func (c *lowerer) finish(g *gateway) {
 	for _, name := range keys(authorities) {
 		d := c.authorities[name]
 		p.Authorities = append(p.Authorities, plan.Authority{Name: name, PEM: d.PEM, File: d.File, Raw: d.Raw, CRLFiles: d.CRLFiles, Pos: c.pos(at("authorities", name))})
+	}
+	for _, name := range keys(plugins) {
+		x := c.plugin(name)
+		for _, s := range x.Secrets {
+			secrets[s.Secret] = true
+		}
+		p.Plugins = append(p.Plugins, x)
 	}
 	for _, name := range keys(secrets) {
 		p.Secrets = append(p.Secrets, plan.Secret{Name: name, File: c.secrets[name].File, Credential: c.secrets[name].Credential, Pos: c.pos(at("secrets", name))})

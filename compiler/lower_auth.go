@@ -16,6 +16,12 @@ func (c *lowerer) auth(d *authDoc, legacy *legacyUse, path []string, local, remo
 		}
 		return a, a
 	}
+	switch {
+	case d.EAP != nil:
+		return c.eap(d.EAP, sub(path, "eap"), local)
+	case d.EAPClient != nil:
+		return c.eapClient(d.EAPClient, sub(path, "eapClient"))
+	}
 	x, at := d.Certificate, sub(path, "certificate")
 	for i, name := range x.Authorities {
 		c.mustHave(CodeNoAuthority, "authority", name, keys(c.authorities), sub(at, "authorities", itoa(i)))
@@ -60,7 +66,7 @@ func (c *lowerer) mustHave(code Code, kind, name string, known, path []string) {
 	if slices.Contains(known, name) {
 		return
 	}
-	section := map[string]string{"secret": "secrets", "authority": "authorities", "certificate": "certificates"}[kind]
+	section := map[string]string{"secret": "secrets", "authority": "authorities", "certificate": "certificates", "plugin": "plugins"}[kind]
 	hint := "add it below `" + section + "`"
 	if n := nearest(name, known); n != "" {
 		hint = "did you mean \"" + n + "\"?"

@@ -36,6 +36,10 @@ func (c *lowerer) lowerLink(name string, d *linkDoc) {
 	}
 	left, right := c.gatewayEnd(a, i), c.gatewayEnd(b, j)
 	defaults := tunnelDefaults{initiate: "at-start"}
+	if d.Auth.EAP != nil || d.Auth.EAPClient != nil {
+		c.fail(CodeEAPLink, sub(path, "auth"), "say `certificate: authorities: …` here", "a link's two ends are alike, and EAP has one that asks and one that answers")
+		return
+	}
 	if x := d.Auth.Certificate; x != nil && x.Certificate != "" {
 		c.fail(CodeNoCertificate, sub(path, "auth", "certificate", "certificate"), "say `certificate` of each gateway below `gateways`", "a link has two ends, and each has a certificate of its own")
 		return
@@ -169,6 +173,9 @@ func (c *lowerer) lowerConnection(name string, d *connectionDoc) {
 	defaults := tunnelDefaults{initiate: "on-traffic"}
 	if d.Peer.Address == "any" {
 		defaults = tunnelDefaults{initiate: "never", anyPeer: true}
+	}
+	if d.Auth.EAP != nil {
+		defaults.initiate, defaults.eap = "never", true
 	}
 	local := c.gatewayEnd(g, at)
 	if t, ok := c.tunnel(name, path, &d.tunnelDoc, defaults, local, remote); ok {

@@ -22,6 +22,7 @@ const (
 type tunnelDefaults struct {
 	initiate string
 	anyPeer  bool
+	eap      bool // the peer authenticates by EAP, so it begins
 }
 
 var initiates = map[string]plan.Initiate{"at-start": plan.InitiateStart, "on-traffic": plan.InitiateTraffic, "never": plan.InitiateNever}
@@ -83,6 +84,9 @@ func (c *lowerer) initiate(s string, d tunnelDefaults, path []string) plan.Initi
 	}
 	if d.anyPeer && s != "never" {
 		c.fail(CodeInitiate, path, "say \"never\", or give the peer an address", "nobody can begin with a peer at \"any\" address")
+	}
+	if d.eap && !d.anyPeer && s != "never" {
+		c.fail(CodeInitiate, path, "say \"never\", or leave it out", "a peer that authenticates by EAP begins itself")
 	}
 	return initiates[s]
 }

@@ -60,6 +60,31 @@ type (
 			Secret string `json:"secret"`
 		} `json:"psk"`
 		Certificate *certificateAuthDoc `json:"certificate"`
+		EAP         *eapDoc             `json:"eap"`
+		EAPClient   *eapClientDoc       `json:"eapClient"`
+	}
+	eapDoc struct {
+		Plugins     []string `json:"plugins"`
+		Identity    string   `json:"identity"`
+		Groups      []string `json:"groups"`
+		Ask         bool     `json:"ask"`
+		Certificate string   `json:"certificate"`
+	}
+	eapClientDoc struct {
+		Plugin      string   `json:"plugin"`
+		Identity    string   `json:"identity"`
+		Authorities []string `json:"authorities"`
+		MinRSABits  int      `json:"minRSABits"`
+		Revocation  string   `json:"revocation"`
+	}
+	pluginDoc struct {
+		File      string            `json:"file"`
+		SHA256    string            `json:"sha256"`
+		Network   bool              `json:"network"`
+		MemoryMB  int               `json:"memoryMB"`
+		Processes int               `json:"processes"`
+		Settings  map[string]string `json:"settings"`
+		Secrets   map[string]string `json:"secrets"`
 	}
 	certificateAuthDoc struct {
 		Authorities []string `json:"authorities"`
