@@ -47,7 +47,7 @@ func startStrongSwan(t testing.TB, h *bed.Host, userspace bool, options, swanctl
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(outside) })
-	load := "random nonce drbg openssl aes sha1 sha2 hmac xcbc cmac kdf gmp curve25519 chapoly ctr ccm pem pkcs1 pkcs8 x509 pubkey constraints revocation socket-default vici"
+	load := "random nonce drbg openssl aes sha1 sha2 hmac xcbc cmac kdf gmp curve25519 chapoly ctr ccm pem pkcs1 pkcs8 x509 pubkey constraints revocation socket-default vici eap-identity eap-mschapv2 eap-md5 eap-tls eap-ttls md5"
 	if userspace {
 		load += " kernel-libipsec"
 	}
