@@ -60,6 +60,7 @@ install: build ## into PREFIX, with the three users
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/trike
 	install -m 755 $(BIN)/trike $(BIN)/triked $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BIN)/ikeproc $(BIN)/authproc $(BIN)/xfrmproc $(DESTDIR)$(PREFIX)/libexec/trike
+	install -d $(DESTDIR)$(PREFIX)/libexec/trike/plugins && install -m 755 $(BIN)/plugins/eap-* $(DESTDIR)$(PREFIX)/libexec/trike/plugins/
 
 setup: ## what the tests and the demo need of Debian
 	@test/setup packages
