@@ -103,6 +103,11 @@ func (p *process) renew(m *msg.Renew) *msg.Renewed {
 		return &msg.Renewed{Req: m.Req, Error: noPlan}
 	}
 	answer := p.state.Renew(m, &p.issuer, p.cfg.Now())
+	for _, a := range m.Grant.Peer {
+		if holder := p.book.Holder(a); answer.Error == "" && holder != 0 && holder != m.Grant.Session {
+			answer = &msg.Renewed{Req: m.Req, Error: fmt.Sprintf("connection %q: the address %v is another session's now", m.Grant.Connection, a)}
+		}
+	}
 	if answer.Error != "" {
 		p.note(m.Grant.Connection, answer.Error)
 	} else {

@@ -124,6 +124,9 @@ func (c *lowerer) checkUse() {
 	}
 	for _, d := range c.connections {
 		tunnel(&d.Auth)
+		if d.Configure != nil {
+			use("pools", d.Configure.Pools...)
+		}
 	}
 	for _, g := range c.gateways {
 		use("certificates", g.doc.Certificate)
@@ -147,6 +150,7 @@ func (c *lowerer) checkUse() {
 	unused("certificates", "certificate", keys(c.certificates))
 	unused("authorities", "authority", keys(c.authorities))
 	unused("plugins", "plugin", keys(c.plugins))
+	unused("pools", "pool", keys(c.pools))
 	for _, name := range keys(c.gateways) {
 		if len(c.gateways[name].plan.Connections) == 0 {
 			c.warn(CodeIdleGateway, at("gateways", name), "add a link or a connection", "gateway %q has neither link nor connection", name)

@@ -57,6 +57,11 @@ A connection may name another in ` + "`auth: certificate: certificate`" + `.`,
 ` + "`plugins`" + ` lists the programs that speak EAP, each with its file on the gateway and the file's SHA-256.`,
 	CodeEAPLink: `EAP is for connections
 In EAP one side asks and the other answers (RFC 7296 section 2.16), and a link has two sides that are alike. Use ` + "`certificate`" + ` in a link, or two connections.`,
+	CodeNoPool: `there is no such pool
+` + "`pools`" + ` lists the ranges of addresses that are given to peers.`,
+	CodePool: `a pool of addresses cannot work so
+A pool is a prefix or a range of one IP version, shares no address with another, and serves one gateway: an address that two peers have reaches neither. A peer that is
+given an address has no other inside the tunnel, so ` + "`networks`" + ` of the peer, and other ` + "`remote`" + ` selectors, have no place beside it.`,
 	CodeCertificate: `a certificate or authority cannot be used
 It must hold exactly one of a file, inline PEM, or (a certificate) a raw key, be well-formed, and an authority's certificate must be allowed to sign others
 (basic constraints, RFC 5280 section 4.2.1.9) unless it is the peer's own.`,

@@ -26,6 +26,8 @@ type lowerer struct {
 	certificates map[string]*certificateDoc
 	authorities  map[string]*authorityDoc
 	plugins      map[string]*pluginDoc
+	pools        map[string]*poolDoc
+	ranges       map[string]*addressPool
 
 	absent  []string // secrets whose files are not on this machine
 	sources sourceTable
@@ -60,6 +62,7 @@ func (c *lowerer) decode() {
 	section(c, "certificates", &c.certificates)
 	section(c, "authorities", &c.authorities)
 	section(c, "plugins", &c.plugins)
+	section(c, "pools", &c.pools)
 	for name, d := range docs {
 		c.gateways[name] = &gateway{name: name, doc: d}
 	}
@@ -87,6 +90,7 @@ func (c *lowerer) lower(ctx context.Context) []*plan.Plan {
 	}
 	c.checkCertificates()
 	c.checkPlugins()
+	c.lowerPools()
 	for _, name := range keys(c.links) {
 		c.lowerLink(name, c.links[name])
 	}
@@ -168,6 +172,15 @@ func (c *lowerer) finish(g *gateway) {
 			secrets[s.Secret] = true
 		}
 		p.Plugins = append(p.Plugins, x)
+	}
+	pools := map[string]bool{}
+	for _, cn := range p.Connections {
+		for _, name := range cn.Configure.Pools {
+			pools[name] = true
+		}
+	}
+	for _, name := range keys(pools) {
+		p.Pools = append(p.Pools, plan.Pool{Name: name, First: c.ranges[name].first, Last: c.ranges[name].last, Pos: c.pos(at("pools", name))})
 	}
 	for _, name := range keys(secrets) {
 		p.Secrets = append(p.Secrets, plan.Secret{Name: name, File: c.secrets[name].File, Credential: c.secrets[name].Credential, Pos: c.pos(at("secrets", name))})

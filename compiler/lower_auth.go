@@ -62,16 +62,17 @@ func (c *lowerer) own(x *certificateAuthDoc, at []string, e end) string {
 }
 
 // mustHave says that a name stands for nothing, with the nearest that does.
-func (c *lowerer) mustHave(code Code, kind, name string, known, path []string) {
+func (c *lowerer) mustHave(code Code, kind, name string, known, path []string) bool {
 	if slices.Contains(known, name) {
-		return
+		return true
 	}
-	section := map[string]string{"secret": "secrets", "authority": "authorities", "certificate": "certificates", "plugin": "plugins"}[kind]
+	section := map[string]string{"secret": "secrets", "authority": "authorities", "certificate": "certificates", "plugin": "plugins", "pool": "pools"}[kind]
 	hint := "add it below `" + section + "`"
 	if n := nearest(name, known); n != "" {
 		hint = "did you mean \"" + n + "\"?"
 	}
 	c.fail(code, path, hint, "there is no %s %q", kind, name)
+	return false
 }
 
 // otherEnd is a link as its second gateway sees it.

@@ -178,7 +178,28 @@ func (c *lowerer) lowerConnection(name string, d *connectionDoc) {
 		defaults.initiate, defaults.eap = "never", true
 	}
 	local := c.gatewayEnd(g, at)
-	if t, ok := c.tunnel(name, path, &d.tunnelDoc, defaults, local, remote); ok {
+	var given plan.Configure
+	if d.Configure != nil {
+		before := len(c.findings)
+		defaults.initiate, defaults.leases = "never", true
+		if remote.written > 0 {
+			c.fail(CodePool, sub(path, "peer", "networks"), "leave `networks` out", "the peer is given an address of a pool, and has no networks beside it")
+		}
+		given, remote.networks = c.configure(d.Configure, g.name, sub(path, "configure"))
+		remote.where, remote.written = sub(path, "configure"), len(remote.networks)
+		if Failed(c.findings[before:]) || len(remote.networks) == 0 {
+			return
+		}
+	}
+	before := len(c.findings)
+	t, ok := c.tunnel(name, path, &d.tunnelDoc, defaults, local, remote)
+	if !ok {
+		return
+	}
+	if t.Configure = given; d.Configure != nil {
+		c.checkLeased(t, remote.networks, path)
+	}
+	if !Failed(c.findings[before:]) {
 		c.place(t, local, remote)
 	}
 }

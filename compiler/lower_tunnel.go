@@ -23,6 +23,7 @@ type tunnelDefaults struct {
 	initiate string
 	anyPeer  bool
 	eap      bool // the peer authenticates by EAP, so it begins
+	leases   bool // the peer is given an address, so it begins
 }
 
 var initiates = map[string]plan.Initiate{"at-start": plan.InitiateStart, "on-traffic": plan.InitiateTraffic, "never": plan.InitiateNever}
@@ -87,6 +88,9 @@ func (c *lowerer) initiate(s string, d tunnelDefaults, path []string) plan.Initi
 	}
 	if d.eap && !d.anyPeer && s != "never" {
 		c.fail(CodeInitiate, path, "say \"never\", or leave it out", "a peer that authenticates by EAP begins itself")
+	}
+	if d.leases && !d.anyPeer && !d.eap && s != "never" {
+		c.fail(CodeInitiate, path, "say \"never\", or leave it out", "a peer that is given an address begins itself")
 	}
 	return initiates[s]
 }

@@ -24,9 +24,19 @@ type (
 		tunnelDoc
 	}
 	connectionDoc struct {
-		Gateway string  `json:"gateway"`
-		Peer    peerDoc `json:"peer"`
+		Gateway   string        `json:"gateway"`
+		Peer      peerDoc       `json:"peer"`
+		Configure *configureDoc `json:"configure"`
 		tunnelDoc
+	}
+	configureDoc struct {
+		Pools   []string `json:"pools"`
+		DNS     []string `json:"dns"`
+		Domains []string `json:"domains"`
+		Subnets []string `json:"subnets"`
+	}
+	poolDoc struct {
+		Addresses string `json:"addresses"`
 	}
 	peerDoc struct {
 		Address  string   `json:"address"`

@@ -29,6 +29,7 @@ func TestRun(t *testing.T) {
 			t.Fatalf("inventory %+v", inv)
 		}
 		spi := g.mustInstall("net")
+		synctest.Wait() // they are wiped after the answer
 		for _, k := range g.f.keys {
 			for _, b := range k.Reveal() {
 				if b != 0 {

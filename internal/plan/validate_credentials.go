@@ -12,7 +12,10 @@ import (
 )
 
 // credentials are the names that a plan's connections may authenticate by.
-type credentials struct{ secrets, certificates, authorities, plugins map[string]bool }
+type credentials struct {
+	secrets, certificates, authorities, plugins map[string]bool
+	pools                                       map[string]Pool
+}
 
 func cleanPath(s string) bool {
 	return path.IsAbs(s) && path.Clean(s) == s && !strings.ContainsAny(s, "\x00\n")
@@ -20,12 +23,12 @@ func cleanPath(s string) bool {
 
 // checkCredentials holds certificates and authorities against the rules that authproc and triked rely on.
 func (p *Plan) checkCredentials(secrets map[string]bool) (credentials, error) {
-	known := credentials{secrets, map[string]bool{}, map[string]bool{}, map[string]bool{}}
+	known := credentials{secrets, map[string]bool{}, map[string]bool{}, map[string]bool{}, map[string]Pool{}}
 	if len(p.Certificates) > MaxConnections || len(p.Authorities) > MaxAuthorities {
 		return known, fmt.Errorf("more certificates or authorities than a plan may have")
 	}
-	if len(p.Pools) > 0 {
-		return known, fmt.Errorf("pools are not served by this version")
+	if err := p.checkPools(known); err != nil {
+		return known, err
 	}
 	if err := p.checkPlugins(known); err != nil {
 		return known, err
@@ -147,10 +150,10 @@ func (k credentials) checkAuth(c *Connection) error {
 	if len(r.Groups) > MaxGroups || len(l.EAPIdentity) > 1020 || len(r.EAPIdentity) > 1020 {
 		return fmt.Errorf("%d groups and EAP identities of %d and %d octets: too many or too long", len(r.Groups), len(l.EAPIdentity), len(r.EAPIdentity))
 	}
-	if (c.Request.IPv4 || c.Request.IPv6) || len(c.Configure.Pools) > 0 || c.Accounting.Plugin != "" {
-		return fmt.Errorf("configuration payloads, pools and accounting are not served by this version")
+	if c.Accounting.Plugin != "" {
+		return fmt.Errorf("accounting is not served by this version")
 	}
-	return nil
+	return k.checkConfigure(c)
 }
 
 func allSchemes() []Scheme {

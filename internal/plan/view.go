@@ -54,8 +54,10 @@ type XFRMConnection struct {
 	ForceEncap bool     `json:"force_encap"`
 	Unique     Unique   `json:"unique"`
 	Request    Request  `json:"request,omitzero"`
-	Children   []Child  `json:"children"`
-	Pos        Pos      `json:"pos"`
+	// Leased: the peer is sent to, and sends from, what a pool gave it (Grant.Peer), and no other address.
+	Leased   bool    `json:"leased,omitempty"`
+	Children []Child `json:"children"`
+	Pos      Pos     `json:"pos"`
 }
 
 // IKE is ikeproc's view of the plan.
@@ -79,7 +81,7 @@ func (p *Plan) XFRM() XFRMView {
 	v := XFRMView{Gateway: p.Gateway, Datapath: p.Datapath, Listen: p.Listen, Bypass: p.Bypass, Sources: p.Sources}
 	for _, c := range p.Connections {
 		v.Connections = append(v.Connections, XFRMConnection{
-			Name: c.Name, Local: c.Local, Remote: c.Remote, ForceEncap: c.ForceEncap, Unique: c.Unique, Request: c.Request, Children: c.Children,
+			Name: c.Name, Local: c.Local, Remote: c.Remote, ForceEncap: c.ForceEncap, Unique: c.Unique, Request: c.Request, Leased: len(c.Configure.Pools) > 0, Children: c.Children,
 			Pos: c.Pos})
 	}
 	return v

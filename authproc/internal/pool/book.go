@@ -373,6 +373,14 @@ func (b *Book) Held(session uint64) (out []netip.Addr) {
 	return out
 }
 
+// Holder is the session that holds an address, 0 for none.
+func (b *Book) Holder(a netip.Addr) uint64 {
+	if l := b.byAddr[a]; l != nil {
+		return l.session
+	}
+	return 0
+}
+
 // expire frees what has come to its end. It looks at all leases, but only when one may be due.
 func (b *Book) expire(now time.Time) {
 	if now.Unix() < b.due {

@@ -59,7 +59,7 @@ type Tick struct{}
 // Computed is the result of a Compute effect.
 type Computed struct{ suite.KEResult }
 
-// FromAuth is a message from authproc: *msg.Signed, *msg.Verified, *msg.EAPReply, *msg.Renewed or *msg.TrustHints.
+// FromAuth is a message from authproc: *msg.Signed, *msg.Verified, *msg.EAPReply, *msg.Renewed, *msg.Terminate or *msg.TrustHints.
 type FromAuth struct{ Msg msg.Message }
 
 // FromXFRM is a message from xfrmproc: *msg.SPI, *msg.Installed, *msg.Refused, *msg.Counters, *msg.Acquire, *msg.Expire, *msg.Mapping or *msg.Inventory.
@@ -102,7 +102,7 @@ type Send struct {
 	Data          []byte
 }
 
-// ToAuth is a message for authproc: *msg.Sign, *msg.Verify, *msg.EAPStart, *msg.EAPPacket, *msg.Forget or *msg.Renew.
+// ToAuth is a message for authproc: *msg.Sign, *msg.Verify, *msg.EAPStart, *msg.EAPPacket, *msg.Forget, *msg.Renew or *msg.Usage.
 type ToAuth struct{ Msg msg.Message }
 
 // ToXFRM is a message for xfrmproc: *msg.AllocSPI, *msg.InstallChild, *msg.UpdateChild, *msg.RemoveChild, *msg.QueryChild or *msg.ReloadDone.

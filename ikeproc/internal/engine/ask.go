@@ -80,6 +80,9 @@ func (e *Engine) fromAuth(m msg.Message) {
 	case *msg.TrustHints:
 		e.trustHints(m)
 		return
+	case *msg.Terminate:
+		e.terminate(m)
+		return
 	}
 	if w, ok := e.answered(req); ok && w.process == msg.AuthProc {
 		w.answer(m)

@@ -55,7 +55,7 @@ func (e *Engine) authWithChild(sa *ikeSA, signed *msg.Signed) {
 	})
 }
 
-// --> IKE_AUTH { IDi, [CERT,] [N(INITIAL_CONTACT),] [CERTREQ,] IDr, [AUTH,] SAi2, TSi, TSr }
+// --> IKE_AUTH { IDi, [CERT,] [N(INITIAL_CONTACT),] [CERTREQ,] IDr, [AUTH,] [CP(CFG_REQUEST),] SAi2, TSi, TSr }
 func (e *Engine) sendAuth(sa *ikeSA, signed *msg.Signed, n *childNegotiation) {
 	c := sa.conn
 	ps := []wire.Payload{&wire.ID{Type: signed.ID.Type, Data: signed.ID.Data}}
@@ -77,7 +77,7 @@ func (e *Engine) sendAuth(sa *ikeSA, signed *msg.Signed, n *childNegotiation) {
 	} else {
 		ps = append(ps, &wire.AUTH{Method: ikev2.AuthMethod(signed.Method), Data: signed.Data})
 	}
-	ps = append(ps, e.childOffer(sa, n)...)
+	ps = append(append(ps, configRequest(c.cfg.Request)...), e.childOffer(sa, n)...)
 	e.ask(sa, ikev2.IKE_AUTH, ps, done, nil)
 }
 
@@ -113,6 +113,10 @@ func (e *Engine) verifyResponder(sa *ikeSA, ps []wire.Payload, auth *wire.AUTH, 
 	s := sa.setup
 	m := &msg.Verify{Conversation: e.conversation(sa), Connections: []string{sa.conn.cfg.Name}, PeerID: s.peer, PeerAddr: sa.remote.Addr(),
 		Method: uint8(auth.Method), Data: append([]byte(nil), auth.Data...), Certs: certsOf(ps)}
+	if asks(&sa.conn.cfg) { // with nothing in it, authproc says that there should be something
+		m.HasConfig = true
+		m.Config, _ = configOf(ps, ikev2.CFG_REPLY)
+	}
 	m.Octets = sa.octets(false, s.authID, s.peerReserved)
 	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
 		v, _ := answer.(*msg.Verified)

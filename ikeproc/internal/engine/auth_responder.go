@@ -46,6 +46,7 @@ func (e *Engine) verifyInitiator(sa *ikeSA, shape wire.Shape, ps []wire.Payload,
 	if idr := wire.FindID(ps, true); idr != nil {
 		m.LocalID = copyID(idr)
 	}
+	m.Config, m.HasConfig = configOf(ps, ikev2.CFG_REQUEST)
 	m.Octets = sa.octets(true, s.authID, id.Reserved)
 	e.askAuth(sa, m, &m.Req, func(answer msg.Message) {
 		v, _ := answer.(*msg.Verified)
@@ -61,14 +62,15 @@ func (e *Engine) verifyInitiator(sa *ikeSA, shape wire.Shape, ps []wire.Payload,
 			e.authFail(sa, fmt.Sprintf("AUTHENTICATION_FAILED: %s is not who the policy wants: %s", sa.remote, v.Error))
 			return
 		}
-		if c.cfg.Unique == "keep" && e.another(c, sa, m.PeerID) != nil {
+		sa.grant, sa.peerID = v.Grants[0], m.PeerID
+		if c.cfg.Unique == "keep" && e.another(c, sa) != nil {
 			e.authFail(sa, "the peer has an IKE SA already, and the policy says to keep it")
 			return
 		}
-		sa.conn, sa.grant, sa.peerID = c, v.Grants[0], m.PeerID
+		sa.conn = c
 		c.problem = nil
 		c.sas = append(c.sas, sa)
-		e.signAnswer(sa, shape, ps)
+		e.signAnswer(sa, shape, ps, v)
 	})
 }
 
@@ -99,7 +101,7 @@ func (e *Engine) linger(sa *ikeSA, why string) {
 	sa.gone = true
 }
 
-func (e *Engine) signAnswer(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
+func (e *Engine) signAnswer(sa *ikeSA, shape wire.Shape, ps []wire.Payload, v *msg.Verified) {
 	e.askSign(sa, sa.conn.cfg.Name, func(signed *msg.Signed) {
 		if signed == nil || signed.Error != "" {
 			e.authFail(sa, cannotSign(signed))
@@ -111,6 +113,11 @@ func (e *Engine) signAnswer(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
 			out = append(out, certPayloads(signed.Certs)...)
 		}
 		out = append(out, &wire.AUTH{Method: ikev2.AuthMethod(signed.Method), Data: signed.Data})
+		out = append(append(out, configReply(v.Config)...), e.lifetimeOf(sa, v.Reauth)...)
+		if why := e.withoutAddress(sa, v); why != 0 {
+			e.authAnswer(sa, ps, append(out, wire.NotifyStatus(why, nil)))
+			return
+		}
 		if shape == wire.AuthChildless {
 			e.authAnswer(sa, ps, out)
 			return
@@ -126,7 +133,7 @@ func (e *Engine) signAnswer(sa *ikeSA, shape wire.Shape, ps []wire.Payload) {
 
 // authAnswer sends the response and counts the SA as established.
 //
-//	<-- IKE_AUTH { IDr, AUTH, SAr2, TSi, TSr }
+//	<-- IKE_AUTH { IDr, AUTH, [CP(CFG_REPLY),] SAr2, TSi, TSr }
 func (e *Engine) authAnswer(sa *ikeSA, ps, out []wire.Payload) {
 	if !e.answer(sa, ikev2.IKE_AUTH, out...) {
 		return

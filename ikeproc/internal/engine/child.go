@@ -132,9 +132,16 @@ func (e *Engine) removeFromDatapath(spi uint32) {
 	e.emit(ToXFRM{&msg.RemoveChild{Req: e.seq, SPIIn: spi}})
 }
 
-// ownSelectors are a child's selectors as ranges, this connection's own addresses filled in.
+// ownSelectors are a child's selectors as ranges, with the addresses of the two ends filled in, the ones that were given by configuration payloads among them.
 func (n *childNegotiation) ownSelectors(sa *ikeSA) (local, remote []msg.TS) {
-	return selectors(n.cfg.Local, sa.local.Addr()), selectors(n.cfg.Remote, sa.remote.Addr())
+	local, remote = selectors(n.cfg.Local, sa.local.Addr()), selectors(n.cfg.Remote, sa.remote.Addr())
+	if asks(&sa.conn.cfg) {
+		local = assigned(n.cfg.Local, sa.grant.Own, sa.conn.cfg.Request)
+	}
+	if gives(&sa.conn.cfg) {
+		remote = leased(n.cfg.Remote, sa.grant.Peer)
+	}
+	return local, remote
 }
 
 // spiBytes is an SPI as proposals and notifies carry it.

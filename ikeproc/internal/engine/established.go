@@ -33,6 +33,7 @@ func (e *Engine) establish(sa *ikeSA) {
 	e.log(status.Event{Level: "info", Event: "ike-up", Connection: c.cfg.Name, Peer: sa.remote.String(),
 		Text: fmt.Sprintf("IKE SA with %s established, %s", textID(sa.peerID), sa.suite)})
 	e.live1(sa)
+	e.usage(sa, msg.UsageStart, "")
 	// The peer was faster: our own attempt, of which it has nothing yet but a half-open SA, has no purpose any more.
 	for _, o := range append([]*ikeSA(nil), c.sas...) {
 		if o != sa && o.initiator && o.state == stateInit {
@@ -46,6 +47,7 @@ func (e *Engine) establish(sa *ikeSA) {
 func (e *Engine) live1(sa *ikeSA) {
 	e.ages(sa)
 	sa.timers.renew = e.after(e.renewalIn(sa), func() { e.renew(sa) })
+	e.reauthLater(sa)
 	e.keepalives(sa)
 	e.watch(sa)
 }
@@ -91,10 +93,10 @@ func (e *Engine) renew(sa *ikeSA) {
 	})
 }
 
-// another is an IKE SA of the connection with the same peer identity.
-func (e *Engine) another(c *conn, but *ikeSA, id msg.ID) *ikeSA {
+// another is an IKE SA of the connection with the same peer.
+func (e *Engine) another(c *conn, but *ikeSA) *ikeSA {
 	for _, o := range c.sas {
-		if o != but && o.state == stateUp && sameID(o.peerID, id) {
+		if o != but && o.state == stateUp && samePeer(o, but) {
 			return o
 		}
 	}
@@ -112,7 +114,7 @@ func (e *Engine) unique(sa *ikeSA) {
 	}
 	for _, o := range append([]*ikeSA(nil), sa.conn.sas...) {
 		switch {
-		case o == sa || o.state != stateUp || !sameID(o.peerID, sa.peerID) || o.rekey != nil:
+		case o == sa || o.state != stateUp || !samePeer(o, sa) || o.rekey != nil:
 		case o.initiator != sa.initiator && e.now.Sub(o.established) < simultaneous:
 			loser := o
 			if o.spiI < sa.spiI {
@@ -133,7 +135,7 @@ func (e *Engine) unique(sa *ikeSA) {
 func (e *Engine) initialContact(sa *ikeSA) {
 	for _, o := range append([]*ikeSA(nil), sa.conn.sas...) {
 		switch {
-		case o == sa || o.state < stateUp || !sameID(o.peerID, sa.peerID):
+		case o == sa || o.state < stateUp || !samePeer(o, sa):
 		case o.initiator && e.now.Sub(o.established) < simultaneous:
 			o.doubted = true
 			e.probe(o)

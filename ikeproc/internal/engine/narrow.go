@@ -18,22 +18,13 @@ func selectors(ss []plan.Selector, own netip.Addr) []msg.TS {
 	for _, s := range ss {
 		ts := msg.TS{Protocol: s.Protocol, PortFirst: s.PortFirst, PortLast: s.PortLast, First: own, Last: own}
 		if s.Prefix.IsValid() {
-			ts.First, ts.Last = s.Prefix.Masked().Addr(), lastAddr(s.Prefix)
+			ts.First, ts.Last = s.Prefix.Masked().Addr(), plan.LastAddr(s.Prefix)
 		}
 		if ts.First.IsValid() {
 			out = append(out, ts)
 		}
 	}
 	return out
-}
-
-func lastAddr(p netip.Prefix) netip.Addr {
-	b := p.Masked().Addr().AsSlice()
-	for i := p.Bits(); i < len(b)*8; i++ {
-		b[i/8] |= 0x80 >> (i % 8)
-	}
-	a, _ := netip.AddrFromSlice(b)
-	return a
 }
 
 // fromWire reads a TS payload; selectors of types that we do not know are left out (RFC 7296 section 3.13.1).
@@ -179,7 +170,7 @@ func asPrefix(t msg.TS) (netip.Prefix, bool) {
 		if p.Masked().Addr() != t.First {
 			break
 		}
-		if lastAddr(p) == t.Last {
+		if plan.LastAddr(p) == t.Last {
 			return p, true
 		}
 	}

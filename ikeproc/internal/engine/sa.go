@@ -57,6 +57,7 @@ type ikeSA struct {
 	undecided      bool          // a successor of the peer's, while our own rekey of the same SA is out
 	established    time.Time
 	rekeyAt        time.Time
+	reauthAt       time.Time // by when the peer must have authenticated again; zero: never
 	lastIn         time.Time // of the last authentic packet
 	lastOut        time.Time
 	timers         saTimers
@@ -73,10 +74,10 @@ type ikeSA struct {
 	key            initKey
 }
 
-type saTimers struct{ half, rekey, hard, dpd, keepalive, renew *timer }
+type saTimers struct{ half, rekey, hard, dpd, keepalive, renew, reauth *timer }
 
 func (t *saTimers) stop() {
-	for _, one := range []*timer{t.half, t.rekey, t.hard, t.dpd, t.keepalive, t.renew} {
+	for _, one := range []*timer{t.half, t.rekey, t.hard, t.dpd, t.keepalive, t.renew, t.reauth} {
 		one.stop()
 	}
 }
@@ -195,6 +196,7 @@ func (e *Engine) close(sa *ikeSA) {
 		sa.before.Close()
 	}
 	if c := sa.conn; c != nil {
+		e.usage(sa, msg.UsageStop, sa.why)
 		c.forget(sa)
 	}
 	sa.queue, sa.reassembler, sa.response, sa.setup, sa.followups = nil, nil, nil, nil, nil

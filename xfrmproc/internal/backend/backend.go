@@ -94,6 +94,9 @@ type Protect struct {
 	// OwnAddress: selectors (invalid prefix in the plan) that stand for the address of a peer whose address the plan does not know.
 	// Each pair brings, with its own TSRemote, policies for them, and they stay, without an SA, until SetPolicies drops the child.
 	OwnAddress []plan.Selector
+	// Leased: RemoteTS is the range of pools that peers get addresses from. Until a pair brings one of them with its own TSRemote, for as long as it stands, nothing
+	// is let through.
+	Leased bool
 	// Lifetime's Hard, in seconds, bounds an SA whose keeper never came back.
 	Lifetime plan.Lifetime
 	Pos      plan.Pos

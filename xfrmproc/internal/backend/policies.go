@@ -23,6 +23,7 @@ func PoliciesOf(v plan.XFRMView) Policies {
 func protectOf(c plan.XFRMConnection, ch plan.Child) Protect {
 	p := Protect{Connection: c.Name, Child: ch.Name, Reqid: ch.Reqid, Priority: ch.Priority, Mode: ch.Mode,
 		Local: c.Local.Address, Remote: c.Remote.Address, Lifetime: ch.Lifetime, Pos: ch.Pos}
+	p.Leased = c.Leased
 	p.LocalTS, _ = own(ch.Local, c.Local.Address)
 	p.RemoteTS, p.OwnAddress = own(ch.Remote, c.Remote.Address)
 	return p

@@ -25,6 +25,13 @@ type State struct {
 	pending  map[uint32]Pending
 	sas      map[uint32]*SA
 	children map[childName]counts
+	leases   map[netip.Addr]lease // by address of a pool, those of all pairs that stand
+}
+
+// lease is the youngest word of authproc's about an address.
+type lease struct {
+	session, serial uint64
+	pairs           int
 }
 
 // Pending is an SPI that was handed out and not used yet.
@@ -52,7 +59,7 @@ type counts struct{ pending, sas int }
 
 // NewState holds nothing.
 func NewState() *State {
-	return &State{pending: map[uint32]Pending{}, sas: map[uint32]*SA{}, children: map[childName]counts{}}
+	return &State{pending: map[uint32]Pending{}, sas: map[uint32]*SA{}, children: map[childName]counts{}, leases: map[netip.Addr]lease{}}
 }
 
 // Allocated notes an SPI that the datapath reserved for m.
@@ -66,7 +73,14 @@ func (s *State) Allocated(spi uint32, m *msg.AllocSPI) {
 func (s *State) Installed(m *msg.InstallChild) {
 	s.Removed(m.SPIIn)
 	asked := *m
-	asked.Grant = msg.Grant{}
+	for _, a := range m.Grant.Peer {
+		l := s.leases[a]
+		if l.pairs++; l.serial < m.Grant.Serial {
+			l.session, l.serial = m.Grant.Session, m.Grant.Serial
+		}
+		s.leases[a] = l
+	}
+	asked.Grant = msg.Grant{Session: m.Grant.Session, Serial: m.Grant.Serial, Peer: m.Grant.Peer, Own: m.Grant.Own}
 	asked.EncrIn, asked.IntegIn, asked.EncrOut, asked.IntegOut = secret.Bytes{}, secret.Bytes{}, secret.Bytes{}, secret.Bytes{}
 	s.sas[m.SPIIn] = &SA{Connection: m.Connection, Child: m.Child, Local: m.Local, Remote: m.Remote, Encap: m.Encap,
 		Known: true, Later: m.OutboundLater, asked: &asked}
@@ -117,6 +131,22 @@ func (s *State) Removed(spi uint32) {
 	if sa, ok := s.sas[spi]; ok {
 		delete(s.sas, spi)
 		s.add(sa.Connection, sa.Child, counts{sas: -1})
+		s.unlease(sa)
+	}
+}
+
+// unlease forgets what is known of a pair's addresses with the last pair that has them.
+func (s *State) unlease(gone *SA) {
+	if gone.asked == nil {
+		return
+	}
+	for _, a := range gone.asked.Grant.Peer {
+		l := s.leases[a]
+		if l.pairs--; l.pairs <= 0 {
+			delete(s.leases, a)
+			continue
+		}
+		s.leases[a] = l
 	}
 }
 
@@ -148,12 +178,20 @@ func (s *State) Orphans(spi uint32, shared bool) []uint32 {
 	}
 	var out []uint32
 	for other, o := range s.sas {
-		if !o.Known && o.Connection == sa.Connection && o.Child == sa.Child && (!shared || o.Remote.Addr() == sa.Remote.Addr()) {
+		if !o.Known && o.Connection == sa.Connection && o.Child == sa.Child && (!shared || o.Remote.Addr() == sa.Remote.Addr()) && sa.sameLease(o) {
 			out = append(out, other)
 		}
 	}
 	slices.Sort(out)
 	return out
+}
+
+// sameLease: the two carry the traffic of one peer's address, or of peers that have none from a pool.
+func (sa *SA) sameLease(o *SA) bool {
+	if sa.asked == nil || len(sa.asked.Grant.Peer) == 0 {
+		return true
+	}
+	return o.asked != nil && slices.Equal(sa.asked.Grant.Peer, o.asked.Grant.Peer)
 }
 
 func (s *State) count(connection, child string) counts {

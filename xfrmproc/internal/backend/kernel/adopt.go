@@ -12,8 +12,11 @@ import (
 
 // ourReqid: given out by the compiler, or of the plan in force (a plan written by hand may use others).
 func (b *Backend) ourReqid(reqid uint32) bool {
-	return reqid >= plan.ReqidFirst && reqid <= plan.ReqidLast || b.protect[reqid] != nil
+	return givenOut(reqid) || b.protect[reqid] != nil
 }
+
+// givenOut: by the compiler, or by us to a peer with an address of a pool.
+func givenOut(reqid uint32) bool { return reqid >= plan.ReqidFirst && reqid <= leasedLast }
 
 // adopt takes over what an earlier process left: policies that carry our mark, and whole pairs. It runs before any plan is known, so
 // it looks at the reqid range only; SetPolicies and Dump learn the rest.
@@ -56,6 +59,7 @@ func (b *Backend) adoptPairs() error {
 		}
 		if b.pairs[in.spi] == nil {
 			b.pairs[in.spi] = adopted(in, out)
+			b.ofReqid[in.reqid]++
 			b.byOut[outKey{out.dst.Addr(), out.spi}] = in.spi
 		}
 	}
@@ -69,7 +73,7 @@ func (b *Backend) adoptPairs() error {
 
 // isHalf: it is the compiler's reqid, and nobody here knows this SA as one of a pair.
 func (b *Backend) isHalf(s kernelSA) bool {
-	if s.reqid < plan.ReqidFirst || s.reqid > plan.ReqidLast || b.pairs[s.spi] != nil {
+	if !givenOut(s.reqid) || b.pairs[s.spi] != nil {
 		return false
 	}
 	_, out := b.byOut[outKey{s.dst.Addr(), s.spi}]
@@ -81,7 +85,7 @@ func (b *Backend) isInbound(s, twin kernelSA) bool {
 	if s.dir != 0 {
 		return s.dir == saDirIn
 	}
-	if child := b.protect[s.reqid]; child != nil {
+	if child := b.childOf(s.reqid); child != nil {
 		return s.dst.Addr() == child.Local
 	}
 	return s.window > twin.window || s.window == twin.window && s.lastUsed == 0 && s.spi > twin.spi
@@ -141,8 +145,8 @@ func (b *Backend) Dump() ([]backend.Carried, error) {
 		if p.later != nil {
 			c.SPIOut = 0
 		}
-		if child := b.protect[p.reqid]; child != nil {
-			c.Connection, c.Child = child.Connection, child.Child
+		if child := b.childOf(p.reqid); child != nil {
+			c.Connection, c.Child, c.Reqid = child.Connection, child.Child, child.Reqid
 		}
 		out = append(out, c)
 	}

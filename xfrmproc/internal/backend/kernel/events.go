@@ -68,7 +68,7 @@ func (b *Backend) acquire(data []byte) backend.Event {
 	if err != nil || t == nil {
 		return nil
 	}
-	child := b.protect[get32(t[44:])]
+	child := b.childOf(get32(t[44:]))
 	if child == nil {
 		return nil
 	}

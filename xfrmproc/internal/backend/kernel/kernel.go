@@ -44,7 +44,11 @@ type Backend struct {
 	protect     map[uint32]*backend.Protect // by reqid
 	peers       map[uint32]netip.Addr       // by reqid: where the newest pair of a child without a fixed peer sends to
 	own         map[uint32][]ownAddress     // by reqid
-	standing    map[policyKey]standing      // our policies in the kernel
+	leases      map[uint32]*lease           // by reqid: peers with addresses of a pool
+	leaseBy     map[leaseKey]uint32         // the reqid of each
+	nextLease   uint32
+	ofReqid     map[uint32]int         // pairs by reqid
+	standing    map[policyKey]standing // our policies in the kernel
 	nextIndex   uint32
 	thresholds  map[uint16]prefixBits
 	eventSocket *eventSock
@@ -86,7 +90,7 @@ func New() (*Backend, error) {
 	}
 	b := &Backend{rq: rq, pairs: map[uint32]*pair{}, byOut: map[outKey]uint32{}, reserved: map[uint32]reservation{},
 		protect: map[uint32]*backend.Protect{}, peers: map[uint32]netip.Addr{}, own: map[uint32][]ownAddress{},
-		standing: map[policyKey]standing{}, thresholds: map[uint16]prefixBits{},
+		leases: map[uint32]*lease{}, leaseBy: map[leaseKey]uint32{}, ofReqid: map[uint32]int{}, standing: map[policyKey]standing{}, thresholds: map[uint16]prefixBits{},
 		events: make(chan backend.Event, 256), stop: make(chan struct{})}
 	if err := b.open(); err != nil {
 		_ = rq.close()
@@ -152,6 +156,13 @@ func (b *Backend) expand(p backend.Policies) (*policySet, error) {
 			failed = errors.Join(failed, set.ownAddress(pr, o))
 		}
 	}
+	children := make(map[uint32]*backend.Protect, len(p.Protect))
+	for i := range p.Protect {
+		children[p.Protect[i].Reqid] = &p.Protect[i]
+	}
+	for reqid, l := range b.leases {
+		failed = errors.Join(failed, leasePolicies(set, children[l.child], reqid, l))
+	}
 	for i := range p.Bypass {
 		failed = errors.Join(failed, set.bypass(&p.Bypass[i]))
 	}
@@ -216,6 +227,7 @@ func (b *Backend) SetPolicies(p backend.Policies, addOnly bool) error {
 	if b.closed {
 		return backend.ErrClosed
 	}
+	b.adoptLeases(p.Protect)
 	want, err := b.expand(p)
 	if err != nil {
 		return err

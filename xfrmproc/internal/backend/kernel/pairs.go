@@ -61,6 +61,9 @@ func (b *Backend) install(p backend.Pair) error {
 	if err := checkTransform(p.Transform); err != nil {
 		return err
 	}
+	if err := b.leaseOf(&p); err != nil {
+		return err
+	}
 	in, out := b.specs(&p)
 	if err := b.installIn(in, p.Local.Addr()); err != nil {
 		return err
@@ -73,6 +76,7 @@ func (b *Backend) install(p backend.Pair) error {
 		return errors.Join(err, b.deleteIn(pr))
 	}
 	b.pairs[p.SPIIn] = pr
+	b.ofReqid[p.Reqid]++
 	b.byOut[outKey{p.Remote.Addr(), p.SPIOut}] = p.SPIIn
 	delete(b.reserved, p.SPIIn)
 	if err := b.follow(pr, &p); err != nil {
@@ -109,7 +113,7 @@ func (b *Backend) narrowed(p *backend.Pair) *selector {
 	if len(sels) != 1 {
 		return nil
 	}
-	if pr := b.protect[p.Reqid]; pr != nil && slices.Equal(pr.LocalTS, l) && slices.Equal(pr.RemoteTS, r) {
+	if pr := b.childOf(p.Reqid); pr != nil && slices.Equal(pr.LocalTS, l) && slices.Equal(pr.RemoteTS, r) {
 		return nil
 	}
 	return &sels[0]
@@ -152,6 +156,9 @@ func kernelSays(s *saSpec, err error) error {
 
 // follow brings the policies in line with a new pair, or a moved one, of a child whose peer's address the plan leaves open.
 func (b *Backend) follow(pr *pair, p *backend.Pair) error {
+	if l := b.leases[pr.reqid]; l != nil {
+		return b.followLease(pr, l)
+	}
 	child := b.protect[pr.reqid]
 	if child == nil || child.Remote.IsValid() || pr.later != nil {
 		return nil
@@ -251,7 +258,12 @@ func (b *Backend) Remove(spiIn uint32) error {
 // drop removes a pair, outbound first, and has policies follow.
 func (b *Backend) drop(p *pair) error {
 	p.forgetKeys()
-	delete(b.pairs, p.spiIn)
+	if b.pairs[p.spiIn] == p {
+		delete(b.pairs, p.spiIn)
+		if b.ofReqid[p.reqid]--; b.ofReqid[p.reqid] <= 0 {
+			delete(b.ofReqid, p.reqid)
+		}
+	}
 	delete(b.byOut, outKey{p.remote.Addr(), p.spiOut})
 	err := b.lastPeer(p)
 	if e := b.rq.one(saKey(msgDelSA, p.remote.Addr(), p.spiOut)); e != nil && !errors.Is(e, errnoNotFound) {
@@ -269,6 +281,12 @@ func (b *Backend) deleteIn(p *pair) error {
 
 // lastPeer points the policies of a child without a fixed peer at a pair that is left, or holds its traffic back.
 func (b *Backend) lastPeer(gone *pair) error {
+	if l := b.leases[gone.reqid]; l != nil {
+		if b.ofReqid[gone.reqid] > 0 {
+			return nil
+		}
+		return b.endLease(gone.reqid, l)
+	}
 	child := b.protect[gone.reqid]
 	if child == nil || child.Remote.IsValid() || b.peers[gone.reqid] != gone.remote.Addr() {
 		return nil
@@ -280,7 +298,7 @@ func (b *Backend) lastPeer(gone *pair) error {
 
 func (b *Backend) pairError(op string, p *pair, err error) error {
 	e := &backend.Error{Op: op, SPI: p.spiIn, Err: err}
-	if c := b.protect[p.reqid]; c != nil {
+	if c := b.childOf(p.reqid); c != nil {
 		e.Connection, e.Child = c.Connection, c.Child
 	}
 	return e

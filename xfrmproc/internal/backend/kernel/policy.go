@@ -84,7 +84,7 @@ func (s *policySet) protectOne(p *backend.Protect, sel selector, peer netip.Addr
 	out := in
 	if p.Mode == plan.ModeTunnel {
 		out.src, out.dst = p.Local, p.Remote
-		if !p.Remote.IsValid() {
+		if !p.Remote.IsValid() || p.Leased {
 			out.dst = peer
 		}
 		if !out.dst.IsValid() { // nobody to send to yet: hold it back
