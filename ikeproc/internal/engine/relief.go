@@ -1,9 +1,6 @@
 package engine
 
-import (
-	"net/netip"
-	"time"
-)
+import "time"
 
 // A peer whose ikeproc was started again has forgotten its IKE SAs, but its datapath may still carry their pairs, and does so until new ones stand on both sides. Whoever takes the
 // old pairs away the moment that it hears of the new ones loses what is on its way.
@@ -16,7 +13,7 @@ const (
 
 // parting is a pair that is off the books and still in the datapath.
 type parting struct {
-	peer  netip.Addr
+	from  *ikeSA // with whom, though it is closed
 	child string
 	spiIn uint32
 }
@@ -25,12 +22,12 @@ type parting struct {
 // has just forgotten.
 func (sa *ikeSA) relieves(child string, contact bool) bool {
 	for _, p := range sa.conn.parting {
-		if p.child == child && p.peer == sa.remote.Addr() {
+		if p.child == child && samePeer(p.from, sa) && p.from.remote.Addr() == sa.remote.Addr() {
 			return true
 		}
 	}
 	for _, o := range sa.conn.sas {
-		if !contact || o == sa || o.state < stateUp || !sameID(o.peerID, sa.peerID) || o.remote.Addr() != sa.remote.Addr() {
+		if !contact || o == sa || o.state < stateUp || !samePeer(o, sa) || o.remote.Addr() != sa.remote.Addr() {
 			continue
 		}
 		for _, ch := range o.children {
@@ -63,7 +60,7 @@ func (e *Engine) part(sa *ikeSA) {
 		if e.children[ch.spiIn] == ch {
 			delete(e.children, ch.spiIn)
 		}
-		list = append(list, parting{sa.remote.Addr(), ch.cfg.Name, ch.spiIn})
+		list = append(list, parting{sa, ch.cfg.Name, ch.spiIn})
 	}
 	sa.children = nil
 	c.parting = list
