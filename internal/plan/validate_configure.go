@@ -42,17 +42,15 @@ func unicast(a netip.Addr) bool {
 // checkConfigure: what a peer is given comes from pools of the plan, and its children select nothing else of it; what is asked for is bounded by the policy.
 func (k credentials) checkConfigure(c *Connection) error {
 	f := &c.Configure
-	if len(f.Pools) > MaxConfigure || len(f.DNS) > MaxConfigure || len(f.Domains) > MaxConfigure || len(f.Subnets) > MaxConfigure || len(c.Request.Accept) > MaxConfigure {
-		return fmt.Errorf("more than %d pools, DNS servers, domains, subnets or accepted prefixes", MaxConfigure)
+	if len(f.Pools) > MaxConfigure || len(f.DNS) > MaxConfigure || len(f.Domains) > MaxConfigure || len(f.Subnets) > MaxConfigure {
+		return fmt.Errorf("more than %d pools, DNS servers, domains or subnets", MaxConfigure)
 	}
 	asks := c.Request.IPv4 || c.Request.IPv6
 	switch {
 	case len(f.Pools) == 0 && len(f.DNS)+len(f.Domains)+len(f.Subnets) > 0:
 		return fmt.Errorf("it tells a peer of DNS servers, domains or subnets, and has no pool to give it an address")
-	case asks && len(f.Pools) > 0:
-		return fmt.Errorf("it gives addresses and asks for one")
-	case asks != (len(c.Request.Accept) > 0):
-		return fmt.Errorf("asking for an address needs prefixes that it may come from, and only that")
+	case asks || len(c.Request.Accept) > 0:
+		return fmt.Errorf("asking a peer for an address is not served by this version: nothing would give it to a device")
 	}
 	for _, d := range f.DNS {
 		if !unicast(d) {
@@ -64,7 +62,7 @@ func (k credentials) checkConfigure(c *Connection) error {
 			return fmt.Errorf("domain %q", d)
 		}
 	}
-	for _, s := range append(slices.Clone(f.Subnets), c.Request.Accept...) {
+	for _, s := range f.Subnets {
 		if !s.IsValid() || s != s.Masked() || s.Addr().Is4In6() {
 			return fmt.Errorf("prefix %v", s)
 		}
@@ -76,7 +74,7 @@ func (k credentials) checkConfigure(c *Connection) error {
 	}
 	for i := range c.Children {
 		ch := &c.Children[i]
-		if (asks || len(f.Pools) > 0) && ch.Mode != ModeTunnel {
+		if len(f.Pools) > 0 && ch.Mode != ModeTunnel {
 			return fmt.Errorf("child %s: addresses of a pool need tunnel mode", ch.Name)
 		}
 		if len(f.Pools) == 0 {

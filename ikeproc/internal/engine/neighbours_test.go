@@ -26,6 +26,10 @@ type falseAuth struct {
 	deaf    bool          // answers nothing
 	signs   int
 	asked   [][]string // candidates of every Verify
+	lease   netip.Addr // what a peer that asks for an address is given
+	noLease string     // or why it is not
+	reauth  uint32
+	usage   []*msg.Usage
 }
 
 var grantKey = secret.New([]byte("a key that only authproc and xfrmproc have"))
@@ -47,8 +51,13 @@ func (a *falseAuth) hear(m msg.Message) {
 		if c := a.connection(m.Grant.Connection); c == nil {
 			a.n.tell(engine.FromAuth{Msg: &msg.Renewed{Req: m.Req, Error: "the connection is gone"}})
 		} else {
-			a.n.tell(engine.FromAuth{Msg: &msg.Renewed{Req: m.Req, Grant: a.grant(m.Grant.Connection, m.Grant.PeerID)}})
+			g := a.grant(m.Grant.Connection, m.Grant.PeerID)
+			g.Session, g.Peer, g.Own = m.Grant.Session, m.Grant.Peer, m.Grant.Own
+			g.MAC = msg.MACGrant(grantKey, g)
+			a.n.tell(engine.FromAuth{Msg: &msg.Renewed{Req: m.Req, Grant: g}})
 		}
+	case *msg.Usage:
+		a.usage = append(a.usage, m)
 	default:
 		a.n.w.t.Errorf("authproc hears %T", m)
 	}
@@ -128,7 +137,30 @@ func (a *falseAuth) verify(m *msg.Verify) *msg.Verified {
 			v.Grants = append(v.Grants, a.grant(name, m.PeerID))
 		}
 	}
+	if v.OK && m.HasConfig {
+		a.configure(m, v)
+	}
 	return v
+}
+
+// configure gives the lease, or takes what was given.
+func (a *falseAuth) configure(m *msg.Verify, v *msg.Verified) {
+	g := &v.Grants[0]
+	switch {
+	case !m.Initiator:
+		for _, x := range m.Config {
+			if addr, ok := netip.AddrFromSlice(x.Value); ok && ikev2.CFGAttribute(x.Type) == ikev2.INTERNAL_IP4_ADDRESS {
+				g.Own = append(g.Own, addr)
+			}
+		}
+	case a.lease.IsValid():
+		v.Config = []msg.ConfigAttribute{{Type: uint16(ikev2.INTERNAL_IP4_ADDRESS), Value: a.lease.AsSlice()}}
+		g.Peer, v.Reauth = []netip.Addr{a.lease}, a.reauth
+	default:
+		v.InternalAddressFailure = a.noLease
+	}
+	g.Session = g.Serial
+	g.MAC = msg.MACGrant(grantKey, *g)
 }
 
 func sameID(a, b msg.ID) bool { return a.Type == b.Type && bytes.EqualFold(a.Data, b.Data) }
@@ -323,7 +355,7 @@ func (p *falsePath) guard(m *msg.InstallChild) string {
 		return "the same key both ways"
 	case !slices.ContainsFunc(ch.Proposals, func(o plan.ESPProposal) bool { return offersESP(o, m.Transform) }):
 		return fmt.Sprintf("transform %v is not in the plan", m.Transform)
-	case !allInside(m.TSLocal, ch.Local, m.Local.Addr()) || !allInside(m.TSRemote, ch.Remote, m.Remote.Addr()):
+	case !allInside(m.TSLocal, ch.Local, ownOf(m)) || !allInside(m.TSRemote, ch.Remote, m.Remote.Addr()):
 		return fmt.Sprintf("selectors %v %v are not inside the plan's", m.TSLocal, m.TSRemote)
 	}
 	if q := p.pairs[m.Replaces]; q != nil && (q.Connection != m.Connection || q.Child != m.Child) {
@@ -364,6 +396,14 @@ func (p *falsePath) plan(connection, child string, local, remote netip.Addr) str
 func offersESP(o plan.ESPProposal, t msg.Transform) bool {
 	integ := slices.Contains(o.Integ, t.Integ) || len(o.Integ) == 0 && t.Integ == ikev2.AUTH_NONE
 	return integ && slices.Contains(o.Encr, plan.Encr{ID: t.Encr, KeyBits: t.KeyBits}) && slices.Contains(o.SN, t.SN)
+}
+
+// ownOf is what a selector without a prefix means: our address on the wire, or the one that the peer gave us.
+func ownOf(m *msg.InstallChild) netip.Addr {
+	if len(m.Grant.Own) > 0 {
+		return m.Grant.Own[0]
+	}
+	return m.Local.Addr()
 }
 
 func allInside(ts []msg.TS, allowed []plan.Selector, own netip.Addr) bool {

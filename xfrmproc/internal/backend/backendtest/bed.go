@@ -54,6 +54,7 @@ type childShape struct {
 	lifetime  plan.Lifetime
 	// ownAddress: left's selector is its own outer address, which right's plan does not know.
 	ownAddress bool
+	leased     bool // right's view of left: it has addresses of a pool, which is left's network
 }
 
 const testReqid = plan.ReqidFirst + 7
@@ -135,6 +136,7 @@ func (b *bed) policies(i int) backend.Policies {
 	if (b.child.anyRemote || b.child.ownAddress) && i == 1 {
 		p.Remote = netip.Addr{}
 	}
+	p.Leased = b.child.leased && i == 1
 	if b.child.ownAddress && i == 1 {
 		p.RemoteTS, p.OwnAddress = nil, []plan.Selector{{PortLast: 65535}}
 	}

@@ -87,6 +87,18 @@ func (h *Host) AddOuter(t *testing.T, a netip.Addr) {
 	}
 }
 
+// AddInner gives the host one more address inside.
+func (h *Host) AddInner(t *testing.T, a netip.Addr) {
+	t.Helper()
+	lo, err := h.nl.LinkByName("lo")
+	if err == nil {
+		err = h.addAddr(lo, netip.PrefixFrom(a, a.BitLen()))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (h *Host) addAddr(l netlink.Link, p netip.Prefix) error {
 	a := &netlink.Addr{IPNet: ipNet(p)}
 	a.IP = p.Addr().AsSlice()

@@ -30,6 +30,7 @@ func Run(t *testing.T, h Harness) {
 		{"a peer behind a NAT that changes its mind is told of", testMapping},
 		{"a peer at any address is sent to once it has a pair", testAnyRemote},
 		{"a peer that brings its own address is protected from its first pair on", testOwnAddress},
+		{"peers with addresses of a pool are kept apart", testLeased},
 		{"mistakes have names", testErrors},
 		{"what a process left is adopted by the next", testAdopt},
 	} {
