@@ -22,10 +22,19 @@ func (b *bed) leasedPair(n int, given netip.Addr, claims plan.Selector) generati
 			p.TSLocal = []msg.TS{tsOf(claims)}
 		} else {
 			p.TSRemote = []msg.TS{tsOf(host(given))}
+			p.TSLocal = halves(p.TSLocal[0]) // more than one selector fits into no SA of the kernel's: the policies alone keep peers apart
 		}
 		b.must(b.b[i].Install(p))
 	}
 	return g
+}
+
+// halves are two selectors that make one.
+func halves(t msg.TS) []msg.TS {
+	a, b := t, t
+	a.Last = t.First.Next()
+	b.First = a.Last.Next()
+	return []msg.TS{a, b}
 }
 
 // echo tells whether a datagram from an address on the left is answered by the right's network.
