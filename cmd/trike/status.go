@@ -133,7 +133,11 @@ func rows(w io.Writer, c status.Connection, now time.Time) {
 		if sa.NAT != "none" {
 			state += ", NAT " + sa.NAT
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s %s\t%s\t%s\t\n", c.Name, state, sa.Remote, sa.PeerID, sa.Suite, in(sa.RekeyAt, now))
+		peer := sa.Remote + " " + sa.PeerID
+		if sa.User != "" {
+			peer += ", user " + sa.User
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t\n", c.Name, state, peer, sa.Suite, in(sa.RekeyAt, now))
 	}
 	for _, ch := range c.Children {
 		if len(ch.SAs) == 0 {

@@ -55,6 +55,8 @@ type IKESA struct {
 	Local       string    `json:"local"`
 	Remote      string    `json:"remote"`
 	PeerID      string    `json:"peer_id"`
+	User        string    `json:"user,omitempty"`      // who the peer proved to be by EAP
+	Addresses   []string  `json:"addresses,omitempty"` // that a pool gave it
 	Suite       string    `json:"suite"`
 	NAT         string    `json:"nat"` // none, local, remote, both
 	Established time.Time `json:"established"`

@@ -53,7 +53,10 @@ func saStatus(sa *ikeSA) status.IKESA {
 		Local: sa.local.String(), Remote: sa.remote.String(), NAT: sa.natText(), Established: sa.established, RekeyAt: sa.rekeyAt,
 	}
 	if sa.state >= stateUp {
-		out.PeerID, out.Suite = textID(sa.peerID), sa.suite.String()
+		out.PeerID, out.Suite, out.User = textID(sa.peerID), sa.suite.String(), sa.grant.User
+		for _, a := range sa.grant.Peer {
+			out.Addresses = append(out.Addresses, a.String())
+		}
 	}
 	return out
 }
