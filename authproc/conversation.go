@@ -36,6 +36,9 @@ type Plugins interface {
 	Dialed(m *msg.PluginDialed, files []*os.File)
 	Exited(m *msg.PluginExited)
 	Status() []status.Plugin
+	// Account tells a plugin of a session; Wishes is what back ends want done with sessions.
+	Account(plugin string, rec eapsdk.Record)
+	Wishes() <-chan pluginhost.Wish
 	Close()
 }
 
@@ -56,6 +59,7 @@ type conversation struct {
 	start       msg.EAPStart
 	req         uint64 // that the peer's word is waiting to be answered with; 0: none
 	session     uint64 // in the plugin; 0: none
+	name        string // of the last session, as the plugin knows it
 	proof       *authn.Proof
 	// signed and verified: both AUTH payloads that follow EAP were dealt with, and its key is not needed any more.
 	signed, verified bool
@@ -220,7 +224,8 @@ func (p *process) begin(c *conversation, a eap.Action) {
 	p.lastSession++
 	c.session = p.lastSession
 	p.sessions[c.session] = c
-	b := eapsdk.Begin{Role: eapsdk.Client, Session: p.sessionName(c.session), Connection: c.connections[0], Identity: a.Identity, Packet: a.Packet,
+	c.name = p.sessionName(c.session)
+	b := eapsdk.Begin{Role: eapsdk.Client, Session: c.name, Connection: c.connections[0], Identity: a.Identity, Packet: a.Packet,
 		Identifier: a.Identifier, Peer: c.start.PeerAddr, Local: c.start.Local}
 	if c.server != nil {
 		b.Role = eapsdk.Server

@@ -66,6 +66,13 @@ func (p *process) verify(m *msg.Verify) *msg.Verified {
 		c := p.open(m.Conversation)
 		c.connections, c.peerID, c.start.PeerAddr = m.Connections[:1], m.PeerID, m.PeerAddr
 	}
+	if answer.OK && m.Initiator && len(answer.Grants) > 0 {
+		name := ""
+		if c := p.conversations[m.Conversation]; c != nil {
+			name = c.name
+		}
+		p.openAccount(&answer.Grants[0], p.proofOf(m.Conversation), name, m.PeerAddr)
+	}
 	p.used(m.Conversation, func(c *conversation) { c.verified = answer.OK && !answer.More })
 	if answer.InternalAddressFailure != "" {
 		p.note(answer.Grants[0].Connection, answer.InternalAddressFailure)
@@ -83,6 +90,7 @@ func (p *process) usage(m *msg.Usage) {
 	if !p.issuer.Made(m.Grant) {
 		return
 	}
+	p.accountUsage(m)
 	switch m.What {
 	case msg.UsageStart:
 		p.book.Confirm(m.Grant.Session)
@@ -111,6 +119,9 @@ func (p *process) renew(m *msg.Renew) *msg.Renewed {
 	if answer.Error != "" {
 		p.note(m.Grant.Connection, answer.Error)
 	} else {
+		if a := p.accounts[answer.Grant.Session]; a != nil {
+			a.expiry = answer.Grant.Expiry
+		}
 		p.leases(p.book.Extend(answer.Grant.Session, time.Unix(answer.Grant.Expiry, 0)))
 	}
 	return answer

@@ -36,7 +36,8 @@ type process struct {
 	conversations map[uint64]*conversation
 	sessions      map[uint64]*conversation // by the plugin's session
 	lastSession   uint64
-	born          uint32 // Unix seconds, in the names of sessions
+	accounts      map[uint64]*account // by the grant's session
+	born          uint32              // Unix seconds, in the names of sessions
 	ticker        *time.Ticker
 
 	refused uint64 // what ikeproc asked and was not given, for bounding the log
@@ -49,7 +50,7 @@ func Run(ctx context.Context, cfg Config) error {
 	if err := cfg.validate(); err != nil {
 		return err
 	}
-	p := &process{cfg: cfg, conversations: map[uint64]*conversation{}, sessions: map[uint64]*conversation{}, born: uint32(cfg.Now().Unix())}
+	p := &process{cfg: cfg, conversations: map[uint64]*conversation{}, sessions: map[uint64]*conversation{}, accounts: map[uint64]*account{}, born: uint32(cfg.Now().Unix())}
 	p.book, _ = pool.Open(nil) // cannot fail without a file
 	p.ticker = time.NewTicker(conversationLife / 6)
 	defer p.close()
@@ -75,7 +76,7 @@ func (p *process) step(ctx context.Context) error {
 		fromIKE = p.ike.In
 	}
 	var sweep <-chan time.Time
-	if len(p.conversations) > 0 {
+	if len(p.conversations)+len(p.accounts) > 0 {
 		sweep = p.ticker.C
 	}
 	select {
@@ -83,10 +84,13 @@ func (p *process) step(ctx context.Context) error {
 		p.done = true
 	case <-sweep:
 		p.sweep()
+		p.sweepAccounts()
 	case e := <-p.cfg.Plugins.Events():
 		if err := p.pluginEvent(e); err != nil && p.ike != nil {
 			p.dropIKE(err)
 		}
+	case w := <-p.cfg.Plugins.Wishes():
+		p.wish(w)
 	case r := <-p.control.In:
 		if r.Err != nil {
 			return fmt.Errorf("the link to triked: %w", r.Err)

@@ -127,6 +127,9 @@ func (c *lowerer) checkUse() {
 		if d.Configure != nil {
 			use("pools", d.Configure.Pools...)
 		}
+		if d.Accounting != nil {
+			use("plugins", d.Accounting.Plugin)
+		}
 	}
 	for _, g := range c.gateways {
 		use("certificates", g.doc.Certificate)

@@ -154,6 +154,9 @@ func (c *lowerer) finish(g *gateway) {
 				plugins[name] = true
 			}
 		}
+		if cn.Accounting.Plugin != "" {
+			plugins[cn.Accounting.Plugin] = true
+		}
 	}
 	for _, name := range keys(certificates) {
 		d := c.certificates[name]

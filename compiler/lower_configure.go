@@ -111,6 +111,18 @@ func (c *lowerer) configure(d *configureDoc, gateway string, path []string) (out
 	return out, networks
 }
 
+// accounting lowers who is told of a connection's sessions.
+func (c *lowerer) accounting(d *accountingDoc, path []string) (out plan.Accounting) {
+	if d == nil || !c.mustHave(CodeNoPlugin, "plugin", d.Plugin, keys(c.plugins), sub(path, "plugin")) {
+		return out
+	}
+	out = plan.Accounting{Plugin: d.Plugin, Interim: c.seconds(d.Interim, 0, plan.MaxInterim, sub(path, "interim"))}
+	if out.Interim > 0 && out.Interim < plan.MinInterim {
+		c.fail(CodeDuration, sub(path, "interim"), "", "%s between records is too short: at least %s", duration(out.Interim), duration(plan.MinInterim))
+	}
+	return out
+}
+
 // checkLeased: children of a connection with pools select nothing else of the peer than what a pool gives it.
 func (c *lowerer) checkLeased(t *plan.Connection, networks []netip.Prefix, path []string) {
 	for i := range t.Children {

@@ -196,6 +196,7 @@ func (c *lowerer) lowerConnection(name string, d *connectionDoc) {
 	if !ok {
 		return
 	}
+	t.Accounting = c.accounting(d.Accounting, sub(path, "accounting"))
 	if t.Configure = given; d.Configure != nil {
 		c.checkLeased(t, remote.networks, path)
 	}

@@ -24,10 +24,15 @@ type (
 		tunnelDoc
 	}
 	connectionDoc struct {
-		Gateway   string        `json:"gateway"`
-		Peer      peerDoc       `json:"peer"`
-		Configure *configureDoc `json:"configure"`
+		Gateway    string         `json:"gateway"`
+		Peer       peerDoc        `json:"peer"`
+		Configure  *configureDoc  `json:"configure"`
+		Accounting *accountingDoc `json:"accounting"`
 		tunnelDoc
+	}
+	accountingDoc struct {
+		Plugin  string `json:"plugin"`
+		Interim string `json:"interim"`
 	}
 	configureDoc struct {
 		Pools   []string `json:"pools"`

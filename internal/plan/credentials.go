@@ -12,6 +12,8 @@ const (
 	MaxPools       = 4096
 	MaxGroups      = 64        // of one connection
 	MaxInline      = 256 << 10 // octets of a certificate that stands in the plan
+	MinInterim     = 10        // seconds between interim records
+	MaxInterim     = 86400
 )
 
 // Certificate is one of the gateway's own: a chain, leaf first, and the key that belongs to it. PEM or File holds the chain.
@@ -105,7 +107,7 @@ type Request struct {
 // Accounting says which plugin is told of a connection's sessions.
 type Accounting struct {
 	Plugin  string `json:"plugin,omitempty"`
-	Interim int    `json:"interim,omitempty"` // seconds between counters, 0: only what the back end asks for
+	Interim int    `json:"interim,omitempty"` // seconds between counters, 0: none
 }
 
 // Equal tells whether two ends prove who they are in the same way.

@@ -150,8 +150,13 @@ func (k credentials) checkAuth(c *Connection) error {
 	if len(r.Groups) > MaxGroups || len(l.EAPIdentity) > 1020 || len(r.EAPIdentity) > 1020 {
 		return fmt.Errorf("%d groups and EAP identities of %d and %d octets: too many or too long", len(r.Groups), len(l.EAPIdentity), len(r.EAPIdentity))
 	}
-	if c.Accounting.Plugin != "" {
-		return fmt.Errorf("accounting is not served by this version")
+	switch a := c.Accounting; {
+	case a.Plugin == "" && a.Interim != 0:
+		return fmt.Errorf("interim records of no plugin")
+	case a.Plugin != "" && !k.plugins[a.Plugin]:
+		return fmt.Errorf("accounting by plugin %q, which the plan does not have", a.Plugin)
+	case a.Interim != 0 && (a.Interim < MinInterim || a.Interim > MaxInterim):
+		return fmt.Errorf("interim records every %d s: %d to %d are possible", a.Interim, MinInterim, MaxInterim)
 	}
 	return k.checkConfigure(c)
 }

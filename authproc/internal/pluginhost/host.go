@@ -48,6 +48,7 @@ type Event struct {
 type Host struct {
 	cfg    Config
 	events chan Event
+	wishes chan Wish
 	done   chan struct{}
 	once   sync.Once
 
@@ -91,7 +92,7 @@ func New(cfg Config) *Host {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Host{cfg: cfg, events: make(chan Event, 256), done: make(chan struct{}), runners: map[string]*runner{}, sessions: map[uint64]*open{},
+	return &Host{cfg: cfg, events: make(chan Event, 256), wishes: make(chan Wish), done: make(chan struct{}), runners: map[string]*runner{}, sessions: map[uint64]*open{},
 		asked: map[uint64]chan answer{}, exits: map[int]chan string{}}
 }
 
@@ -111,6 +112,7 @@ func (h *Host) Use(plugins []plan.Plugin, secrets func(name string) secret.Bytes
 		}
 		h.runners[p.Name], keep[p.Name] = r, true
 		go r.run()
+		go r.account()
 	}
 	for name, r := range h.runners {
 		if !keep[name] {
@@ -121,7 +123,7 @@ func (h *Host) Use(plugins []plan.Plugin, secrets func(name string) secret.Bytes
 }
 
 func (h *Host) newRunner(p plan.Plugin, secrets func(name string) secret.Bytes) *runner {
-	r := &runner{h: h, plugin: p, config: eapsdk.Config{Values: map[string]string{}, Secrets: map[string][]byte{}}, state: "starting", calls: make(chan struct{}, maxCalls)}
+	r := &runner{h: h, plugin: p, config: eapsdk.Config{Values: map[string]string{}, Secrets: map[string][]byte{}}, state: "starting", calls: make(chan struct{}, maxCalls), records: make(chan eapsdk.Record, maxRecords)}
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	for _, v := range p.Values {
 		r.config.Values[v.Name] = v.Value

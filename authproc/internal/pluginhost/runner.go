@@ -33,12 +33,13 @@ const (
 
 // runner keeps one plugin running.
 type runner struct {
-	h      *Host
-	plugin plan.Plugin
-	config eapsdk.Config
-	ctx    context.Context // its end is the runner's
-	stop   context.CancelFunc
-	calls  chan struct{}
+	h       *Host
+	plugin  plan.Plugin
+	config  eapsdk.Config
+	ctx     context.Context // its end is the runner's
+	stop    context.CancelFunc
+	calls   chan struct{}
+	records chan eapsdk.Record
 
 	mu     sync.Mutex
 	remote *eapsdk.Remote // nil while it does not run
@@ -177,6 +178,7 @@ func (r *runner) once() error {
 	r.mu.Unlock()
 	r.h.log("info", fmt.Sprintf("plugin %q runs: method %s %s, EAP type %d", r.plugin.Name, about.Name, about.Version, about.Type))
 	readers.Go(func() { remote.Drain(r.ctx) })
+	readers.Go(func() { r.commands(remote, about) })
 	defer func() {
 		r.mu.Lock()
 		r.remote, r.pid, r.state = nil, 0, "waiting"

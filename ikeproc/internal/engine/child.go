@@ -257,6 +257,7 @@ func (e *Engine) dropTwin(sa *ikeSA, ch *childSA) {
 func (e *Engine) dropChild(ch *childSA) {
 	ch.rekey.stop()
 	ch.hard.stop()
+	e.countOut(ch)
 	e.removeFromDatapath(ch.spiIn)
 	if e.children[ch.spiIn] == ch {
 		delete(e.children, ch.spiIn)

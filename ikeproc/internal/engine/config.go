@@ -3,7 +3,6 @@ package engine
 import (
 	"encoding/binary"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/trike-ipsec/trike/ikeproc/internal/wire"
@@ -132,25 +131,17 @@ func (e *Engine) reauthLater(sa *ikeSA) {
 		return
 	}
 	sa.timers.reauth.stop()
-	sa.timers.reauth = e.after(sa.reauthAt.Sub(e.now), func() { e.deleteIKE(sa, "the peer's session time is over: it must authenticate again", false) })
-}
-
-// usage tells authproc what became of a session that holds addresses. A session lasts over rekeys of its IKE SA.
-func (e *Engine) usage(sa *ikeSA, what msg.UsageKind, cause string) {
-	c := sa.conn
-	if c == nil || len(sa.grant.Peer) == 0 {
-		return
-	}
-	if slices.ContainsFunc(c.sas, func(o *ikeSA) bool { return o != sa && !o.closed && o.grant.Session == sa.grant.Session }) {
-		return
-	}
-	e.emit(ToAuth{&msg.Usage{Grant: sa.grant, What: what, PeerAddr: sa.remote.Addr(), Cause: cause}})
+	sa.timers.reauth = e.after(sa.reauthAt.Sub(e.now), func() {
+		sa.cause = "session-timeout"
+		e.deleteIKE(sa, "the peer's session time is over: it must authenticate again", false)
+	})
 }
 
 // terminate ends the IKE SAs of a session by authproc's word.
 func (e *Engine) terminate(m *msg.Terminate) {
 	for _, sa := range e.all() {
 		if sa.conn != nil && sa.state >= stateUp && sa.grant.Session == m.Session {
+			sa.cause = "admin-reset"
 			e.deleteIKE(sa, m.Reason, false)
 		}
 	}

@@ -85,6 +85,7 @@ func (e *Engine) down(c *conn, op *operation, child string) {
 	for _, sa := range append([]*ikeSA(nil), c.sas...) {
 		if child == "" {
 			op.gone = append(op.gone, sa)
+			sa.cause = "admin-reset"
 			e.deleteIKE(sa, "the operator took it down", false)
 			continue
 		}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -157,6 +158,7 @@ func (e *Engine) peerDeletesIKE(sa *ikeSA) {
 		e.finishRekey(sa, next)
 		was = stateRekeyed
 	}
+	sa.cause = cmp.Or(sa.cause, "user-request")
 	e.dropChildren(sa)
 	e.bury(sa)
 	if was == stateRekeyed || was == stateDeleting {

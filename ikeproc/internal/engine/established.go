@@ -48,6 +48,7 @@ func (e *Engine) live1(sa *ikeSA) {
 	e.ages(sa)
 	sa.timers.renew = e.after(e.renewalIn(sa), func() { e.renew(sa) })
 	e.reauthLater(sa)
+	e.interimLater(sa)
 	e.keepalives(sa)
 	e.watch(sa)
 }

@@ -169,7 +169,7 @@ func (e *Engine) successor(sa *ikeSA, initiator bool, spiI, spiR uint64, chosen 
 	defer seed.Close()
 	next := &ikeSA{
 		initiator: initiator, state: stateUp, spiI: spiI, spiR: spiR, local: sa.local, remote: sa.remote, conn: sa.conn, suite: chosen.suite(),
-		fragments: sa.fragments, natLocal: sa.natLocal, natRemote: sa.natRemote, encap: sa.encap, peerID: sa.peerID, grant: sa.grant, reauthAt: sa.reauthAt,
+		fragments: sa.fragments, natLocal: sa.natLocal, natRemote: sa.natRemote, encap: sa.encap, peerID: sa.peerID, grant: sa.grant, reauthAt: sa.reauthAt, tally: sa.tally,
 		established: e.now, lastIn: e.now, lastOut: e.now,
 	}
 	keys, err := suite.DeriveIKEKeys(next.suite, seed, ni, nr, spiI, spiR)

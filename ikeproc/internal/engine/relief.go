@@ -57,6 +57,7 @@ func (e *Engine) part(sa *ikeSA) {
 	for _, ch := range sa.children {
 		ch.rekey.stop()
 		ch.hard.stop()
+		e.countOut(ch)
 		if e.children[ch.spiIn] == ch {
 			delete(e.children, ch.spiIn)
 		}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"net/netip"
 	"time"
 
@@ -57,6 +58,8 @@ type ikeSA struct {
 	undecided      bool          // a successor of the peer's, while our own rekey of the same SA is out
 	established    time.Time
 	rekeyAt        time.Time
+	cause          string    // of its end, as accounting has it (eapsdk.Record.Cause); "": lost
+	tally          *tally    // of the session; nil where nobody is told of it
 	reauthAt       time.Time // by when the peer must have authenticated again; zero: never
 	lastIn         time.Time // of the last authentic packet
 	lastOut        time.Time
@@ -196,7 +199,7 @@ func (e *Engine) close(sa *ikeSA) {
 		sa.before.Close()
 	}
 	if c := sa.conn; c != nil {
-		e.usage(sa, msg.UsageStop, sa.why)
+		e.usage(sa, msg.UsageStop, cmp.Or(sa.cause, "lost"))
 		c.forget(sa)
 	}
 	sa.queue, sa.reassembler, sa.response, sa.setup, sa.followups = nil, nil, nil, nil, nil
