@@ -37,8 +37,16 @@ type laptop struct {
 	v4, v6 string
 }
 
-// newRoads starts the hub. pools is the inside of `pools: {…}`, given what of it the connection names.
+// newRoads starts the hub, whose users are in a file. pools is the inside of `pools: {…}`, given what of it the connection names.
 func newRoads(t *testing.T, pools, given string) *roads {
+	t.Helper()
+	r := layRoads(t)
+	r.start("eap-mschapv2", `secrets: users: "users"`, pools, given, "")
+	return r
+}
+
+// layRoads lays out the hub and the NAT.
+func layRoads(t *testing.T) *roads {
 	t.Helper()
 	labs++
 	b := bed.NewFor(fmt.Sprintf("i%d", labs))
@@ -65,13 +73,20 @@ func newRoads(t *testing.T, pools, given string) *roads {
 	}
 	write(t, filepath.Join(dir, "hub.pem"), string(pkitest.PEM(r.own)))
 	write(t, filepath.Join(dir, "hub.key"), string(r.own.KeyPEM()))
+	write(t, filepath.Join(dir, "radius"), radiusSecret+"\n")
 	write(t, filepath.Join(dir, "users"), "alice: wonderland staff\nbob: builder staff\ncarol: christmas staff\n")
+	return r
+}
+
+// start starts the hub with this plugin for logins.
+func (r *roads) start(plugin, settings, pools, given, connection string) {
+	r.t.Helper()
 	datapath := "userspace"
 	if inKernel() {
 		datapath = "kernel"
 	}
-	plugin := filepath.Join(os.Getenv("TRIKE_BIN"), "plugins", "eap-mschapv2")
-	r.us = startTrike(t, b, r.hub, "hub", fmt.Sprintf(`
+	dir, file := filepath.Join(r.bed.Dir, "hub"), filepath.Join(os.Getenv("TRIKE_BIN"), "plugins", plugin)
+	r.us = startTrike(r.t, r.bed, r.hub, "hub", fmt.Sprintf(`
 	gateways: hub: {address: "192.0.2.1", id: "hub.example", certificate: "hub", networks: ["10.1.0.0/16", "2001:db8:1::/48"], datapath: "%s"}
 	pools: {%s}
 	connections: peer: {
@@ -79,14 +94,15 @@ func newRoads(t *testing.T, pools, given string) *roads {
 		peer: {address: "any", id: "any"}
 		auth: eap: plugins: ["login"]
 		configure: {%s}
+		%s
 	}
-	certificates: hub: {file: "%[4]s/hub.pem", key: "key"}
-	plugins: login: {file: %[5]q, sha256: "%[6]s", secrets: users: "users"}
+	certificates: hub: {file: "%[5]s/hub.pem", key: "key"}
+	plugins: login: {file: %[6]q, sha256: "%[7]s", %[8]s}
 	secrets: {
-		key: file: "%[4]s/hub.key"
-		users: file: "%[4]s/users"
-	}`, datapath, pools, given, dir, plugin, sum(t, plugin)))
-	return r
+		key: file: "%[5]s/hub.key"
+		users: file: "%[5]s/users"
+		radius: file: "%[5]s/radius"
+	}`, datapath, pools, given, connection, dir, file, sum(r.t, file), settings))
 }
 
 // laptop puts a laptop behind the NAT.
