@@ -34,7 +34,7 @@ type bench struct {
 	logs   []status.Event
 }
 
-func start(t *testing.T) *bench {
+func start(t *testing.T, change ...func(*Config)) *bench {
 	t.Helper()
 	mine, its, err := ipc.Socketpair()
 	if err != nil {
@@ -50,7 +50,11 @@ func start(t *testing.T) *bench {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		b.ended <- Run(ctx, Config{Control: control, Version: "test", PID: 7, Now: func() time.Time { return noon }})
+		cfg := Config{Control: control, Version: "test", PID: 7, Now: func() time.Time { return noon }}
+		for _, f := range change {
+			f(&cfg)
+		}
+		b.ended <- Run(ctx, cfg)
 	}()
 	t.Cleanup(func() {
 		cancel()

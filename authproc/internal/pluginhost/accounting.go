@@ -26,6 +26,12 @@ type Wish struct {
 	known   chan bool
 }
 
+// NewWish is a wish, and where its answer comes.
+func NewWish(plugin string, c eapsdk.Command) (Wish, <-chan bool) {
+	known := make(chan bool, 1)
+	return Wish{plugin, c, known}, known
+}
+
 // Known answers a wish: whether there was such a session. It is called once.
 func (w Wish) Known(known bool) { w.known <- known }
 
@@ -96,7 +102,7 @@ func (r *runner) commands(m *eapsdk.Remote, about eapsdk.Description) {
 		return
 	}
 	err := m.Commands(r.ctx, func(c eapsdk.Command) bool {
-		w := Wish{r.plugin.Name, c, make(chan bool, 1)}
+		w, answer := NewWish(r.plugin.Name, c)
 		limit := time.After(wishWait)
 		select {
 		case r.h.wishes <- w:
@@ -108,7 +114,7 @@ func (r *runner) commands(m *eapsdk.Remote, about eapsdk.Description) {
 			return false
 		}
 		select {
-		case known := <-w.known:
+		case known := <-answer:
 			return known
 		case <-limit:
 		case <-r.ctx.Done():

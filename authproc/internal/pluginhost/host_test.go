@@ -53,6 +53,8 @@ func TestMain(m *testing.M) {
 			}
 		}()
 		eapsdk.Serve(script{})
+	case "keeper":
+		eapsdk.Serve(&book{ended: make(chan string, 16)})
 	default:
 		eapsdk.Serve(script{})
 	}

@@ -159,7 +159,6 @@ func (a *falseAuth) configure(m *msg.Verify, v *msg.Verified) {
 	default:
 		v.InternalAddressFailure = a.noLease
 	}
-	g.Session = g.Serial
 	g.MAC = msg.MACGrant(grantKey, *g)
 }
 
@@ -167,7 +166,7 @@ func sameID(a, b msg.ID) bool { return a.Type == b.Type && bytes.EqualFold(a.Dat
 
 func (a *falseAuth) grant(connection string, peer msg.ID) msg.Grant {
 	a.serial++
-	g := msg.Grant{Serial: a.serial, Connection: connection, PeerID: peer, Expiry: a.n.w.now.Add(a.life).Unix()}
+	g := msg.Grant{Serial: a.serial, Session: a.serial, Connection: connection, PeerID: peer, Expiry: a.n.w.now.Add(a.life).Unix()}
 	g.MAC = msg.MACGrant(grantKey, g)
 	return g
 }

@@ -143,3 +143,39 @@ func TestClientAsks(t *testing.T) {
 		t.Errorf("after Terminate: %+v, %d pairs", b.auth.usage, len(b.path.pairs))
 	}
 }
+
+// RFC 2866: what a session carried is counted over the rekeys of both its SAs, told in between, and told whole at its end.
+func TestSessionIsCounted(t *testing.T) {
+	w, a, b := pair(t, func(end int, c *plan.Connection) {
+		if end == 1 {
+			c.Accounting = plan.Accounting{Plugin: "radius", Interim: 60}
+		}
+	})
+	w.raise(a, b)
+	pings := uint64(0)
+	for range 50 {
+		w.run(10 * time.Minute)
+		if a.ping(b, "ab", "net") {
+			pings++
+		}
+	}
+	a.control("down", "ab", "", true, true)
+	w.run(time.Minute)
+	if n := b.auth.used(msg.UsageStart); n != 1 || len(a.auth.usage) != 0 {
+		t.Errorf("%d sessions began; the other side, which accounts nothing, said %+v", n, a.auth.usage)
+	}
+	if n := b.auth.used(msg.UsageInterim); n < 450 || n > 510 {
+		t.Errorf("%d interim records in 500 minutes, one a minute", n)
+	}
+	last := b.auth.usage[len(b.auth.usage)-1]
+	if last.What != msg.UsageStop || last.PacketsIn != pings || last.BytesIn != 100*pings || last.Cause != "user-request" || pings != 50 {
+		t.Errorf("the end: %+v; %d pings came", last, pings)
+	}
+	most := uint64(0)
+	for _, u := range b.auth.usage {
+		if u.BytesIn < most {
+			t.Fatalf("counters fell from %d to %d", most, u.BytesIn)
+		}
+		most = u.BytesIn
+	}
+}
