@@ -8,6 +8,9 @@
 // The driving loop is authproc's. For each peer it calls Begin, then Next with every EAP packet that the peer sends, until a Step is not Continue; or
 // Session.Abort when the handshake has ended otherwise. Sessions run side by side; the calls of one session never overlap. Every call has a deadline: a
 // session whose plugin misses it fails, and authentication fails closed.
+//
+// Package turn is the lockstep of requests and responses that most methods share, package eappacket the packets, and package eaptest tries a method or a program in any language. `trike
+// plugin new` writes a method to begin with.
 package eapsdk
 
 import (
@@ -169,7 +172,8 @@ type Grants struct {
 // Session is one conversation. Its calls never overlap.
 type Session interface {
 	// Next takes a whole EAP packet of the other side: a response for a server, a request, Success or Failure for a client. An error is the plugin's own fault, and ends
-	// the session as a failure; what the peer did wrong is a Step with Failure and a Reason.
+	// the session as a failure; what the peer did wrong is a Step with Failure and a Reason. The packet that came last may come again: the answer is the same then
+	// (RFC 3748 section 4.1). Package turn does this, and more of what all methods have to do.
 	Next(ctx context.Context, packet []byte) (Step, error)
 	// Abort ends a session that did not come to Success or Failure. It is called at most once, after which nothing is.
 	Abort(reason string)

@@ -205,7 +205,7 @@ func (r *runner) meet(ctx context.Context, pid int, line <-chan string, exited <
 	case <-ctx.Done():
 		return nil, about, fmt.Errorf("it did not say within %v that it is ready", r.h.cfg.Start)
 	}
-	socket, err := socketOf(said)
+	socket, err := eapsdk.SocketOf(said)
 	if err != nil {
 		return nil, about, err
 	}
@@ -230,7 +230,7 @@ func (r *runner) meet(ctx context.Context, pid int, line <-chan string, exited <
 		return nil, about, errors.Join(err, conn.Close())
 	}
 	if about, err = remote.Describe(ctx); err == nil {
-		if err = r.settings(about); err == nil {
+		if err = about.Check(r.config); err == nil {
 			err = remote.Configure(ctx, r.config)
 		}
 	}
@@ -238,44 +238,6 @@ func (r *runner) meet(ctx context.Context, pid int, line <-chan string, exited <
 		return nil, about, errors.Join(err, remote.Close())
 	}
 	return remote, about, nil
-}
-
-// settings holds the policy's against those that the plugin knows.
-func (r *runner) settings(about eapsdk.Description) error {
-	known := map[string]eapsdk.Setting{}
-	for _, s := range about.Settings {
-		known[s.Name] = s
-		_, value := r.config.Values[s.Name]
-		_, hidden := r.config.Secrets[s.Name]
-		switch {
-		case s.Secret && value:
-			return fmt.Errorf("its setting %q is a secret: name it in the policy's `secrets` of the plugin", s.Name)
-		case !s.Secret && hidden:
-			return fmt.Errorf("its setting %q is no secret: say it in the policy's `settings` of the plugin", s.Name)
-		case s.Required && !value && !hidden:
-			return fmt.Errorf("its setting %q is needed: %s", s.Name, s.Help)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.config.Values)) {
-		if _, ok := known[name]; !ok {
-			return fmt.Errorf("it knows no setting %q; it knows %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(r.config.Secrets)) {
-		if _, ok := known[name]; !ok {
-			return fmt.Errorf("it knows no secret %q; it knows %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-		}
-	}
-	return nil
-}
-
-// socketOf reads go-plugin's handshake: CORE|VERSION|unix|PATH|grpc, and what newer versions add.
-func socketOf(line string) (string, error) {
-	f := strings.Split(strings.TrimSpace(line), "|")
-	if len(f) < 5 || f[0] != "1" || f[1] != fmt.Sprint(eapsdk.HandshakeVersion) || f[2] != "unix" || f[3] == "" || f[4] != "grpc" {
-		return "", fmt.Errorf("it does not speak %s: it said %.100q, and not 1|%d|unix|SOCKET|grpc", eapsdk.Protocol, line, eapsdk.HandshakeVersion)
-	}
-	return f[3], nil
 }
 
 // answered counts calls that got no answer in time. A plugin that answers none any more is ended, so that it can begin anew.

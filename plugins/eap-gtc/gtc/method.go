@@ -25,7 +25,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/turn"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/turn"
 	"github.com/trike-ipsec/trike/plugins/users"
 )
 

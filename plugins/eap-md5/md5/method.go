@@ -27,7 +27,7 @@ import (
 	"unicode"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/turn"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/turn"
 	"github.com/trike-ipsec/trike/plugins/users"
 )
 

@@ -31,8 +31,8 @@ import (
 	"unicode"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/turn"
 	"github.com/trike-ipsec/trike/plugins/internal/mschap"
-	"github.com/trike-ipsec/trike/plugins/internal/turn"
 	"github.com/trike-ipsec/trike/plugins/users"
 )
 

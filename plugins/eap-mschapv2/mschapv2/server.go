@@ -5,8 +5,8 @@ import (
 	"fmt"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/turn"
 	"github.com/trike-ipsec/trike/plugins/internal/mschap"
-	"github.com/trike-ipsec/trike/plugins/internal/turn"
 )
 
 // server is one conversation on the side that asks:

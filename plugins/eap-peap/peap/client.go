@@ -6,8 +6,8 @@ import (
 	"errors"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eappacket"
 	"github.com/trike-ipsec/trike/plugins/internal/eapinner"
-	"github.com/trike-ipsec/trike/plugins/internal/eappacket"
 	"github.com/trike-ipsec/trike/plugins/internal/eaptls"
 )
 

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/eaptalk"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eaptest"
 	"github.com/trike-ipsec/trike/plugins/internal/pkitest"
 )
 
@@ -43,9 +43,9 @@ func (s sides) dial(t *testing.T, password string, values map[string]string) *Me
 	return configure(t, eapsdk.Config{Values: values, Secrets: map[string][]byte{"ca": s.ca.PEM(), "password": []byte(password)}})
 }
 
-func (s sides) talk(t *testing.T, server, client *Method) eaptalk.Talk {
+func (s sides) talk(t *testing.T, server, client *Method) eaptest.Talk {
 	t.Helper()
-	said, err := eaptalk.Run(context.Background(), server, client, eapsdk.Begin{Identity: "anonymous", ServerName: "gw.example"}, nil)
+	said, err := eaptest.Converse(context.Background(), server, client, eapsdk.Begin{Identity: "anonymous", ServerName: "gw.example"}, eaptest.Link{})
 	if err != nil {
 		t.Fatal(err)
 	}

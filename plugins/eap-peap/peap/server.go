@@ -5,8 +5,8 @@ import (
 	"crypto/rand"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eappacket"
 	"github.com/trike-ipsec/trike/plugins/internal/eapinner"
-	"github.com/trike-ipsec/trike/plugins/internal/eappacket"
 	"github.com/trike-ipsec/trike/plugins/internal/eaptls"
 )
 

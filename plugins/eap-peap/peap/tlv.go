@@ -8,7 +8,7 @@ import (
 	"fmt"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/eappacket"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eappacket"
 )
 
 // typeExtensions is the EAP TLV Extensions Method, with which PEAP says the result ([MS-PEAP] section 2.2.8.1).

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/trike-ipsec/trike/plugins/internal/eappacket"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eappacket"
 )
 
 func TestTLVsThatLie(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 	"github.com/trike-ipsec/trike/plugins/eap-tls/tlsmethod"
 	"github.com/trike-ipsec/trike/plugins/eap-ttls/ttls"
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/eaptalk"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eaptest"
 	"github.com/trike-ipsec/trike/plugins/internal/pkitest"
 )
 
@@ -307,13 +307,13 @@ func (f *freeRADIUS) clients(t *testing.T) map[string]eapsdk.Method {
 
 var userOf = map[string]string{"MSCHAPv2": "chapuser", "TLS": "alice", "PEAP": "peapuser", "TTLS": "ttlsuser"}
 
-func talk(t *testing.T, server, client eapsdk.Method, identity string) eaptalk.Talk {
+func talk(t *testing.T, server, client eapsdk.Method, identity string) eaptest.Talk {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	b := begin(identity)
 	b.Packet = nil
-	got, err := eaptalk.Run(ctx, server, client, b, nil)
+	got, err := eaptest.Converse(ctx, server, client, b, eaptest.Link{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +348,7 @@ func TestFreeRADIUSServesManyAtOnce(t *testing.T) {
 		wg.Go(func() {
 			b := begin("chapuser")
 			b.Packet = nil
-			got, err := eaptalk.Run(t.Context(), r, method, b, nil)
+			got, err := eaptest.Converse(t.Context(), r, method, b, eaptest.Link{})
 			if err != nil || got.Server.Outcome != eapsdk.Success || !bytes.Equal(got.Server.MSK, got.Client.MSK) {
 				t.Errorf("%v %q, %v", got.Server.Outcome, got.Server.Reason, err)
 			}

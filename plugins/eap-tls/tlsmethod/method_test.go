@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/eaptalk"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eaptest"
 	"github.com/trike-ipsec/trike/plugins/internal/eaptls"
 	"github.com/trike-ipsec/trike/plugins/internal/pkitest"
 )
@@ -51,7 +51,7 @@ func side(t *testing.T, pair pkitest.Pair, ca []byte, values map[string]string, 
 
 func talk(t *testing.T, server, client eapsdk.Method, b eapsdk.Begin) (s, c eapsdk.Step, packets [][]byte) {
 	t.Helper()
-	said, err := eaptalk.Run(context.Background(), server, client, b, nil)
+	said, err := eaptest.Converse(context.Background(), server, client, b, eaptest.Link{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -244,7 +244,7 @@ func TestManyAtOnce(t *testing.T) {
 	keys := make(chan string, 100)
 	for range cap(keys) {
 		all.Go(func() {
-			said, err := eaptalk.Run(context.Background(), server, client, eapsdk.Begin{Identity: "alice", ServerName: "gw.example"}, nil)
+			said, err := eaptest.Converse(context.Background(), server, client, eapsdk.Begin{Identity: "alice", ServerName: "gw.example"}, eaptest.Link{})
 			if err != nil || said.Client.Outcome != eapsdk.Success || !bytes.Equal(said.Server.MSK, said.Client.MSK) {
 				t.Errorf("%v, %s, %s", err, said.Server.Reason, said.Client.Reason)
 			}
@@ -278,7 +278,7 @@ func BenchmarkLogin(b *testing.B) {
 			}
 			b.ReportAllocs()
 			for b.Loop() {
-				said, err := eaptalk.Run(context.Background(), methods[0], methods[1], eapsdk.Begin{Identity: "alice", ServerName: "gw.example"}, nil)
+				said, err := eaptest.Converse(context.Background(), methods[0], methods[1], eapsdk.Begin{Identity: "alice", ServerName: "gw.example"}, eaptest.Link{})
 				if err != nil || said.Server.Outcome != eapsdk.Success {
 					b.Fatal(said.Server.Reason, err)
 				}

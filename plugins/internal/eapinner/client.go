@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/eappacket"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eappacket"
 )
 
 // maxNaks is how often a server may propose what we do not do.

@@ -6,7 +6,7 @@ import (
 	"slices"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/eappacket"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eappacket"
 )
 
 // Server asks, inside the tunnel.

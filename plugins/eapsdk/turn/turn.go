@@ -13,7 +13,7 @@ import (
 	"fmt"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
-	"github.com/trike-ipsec/trike/plugins/internal/eappacket"
+	"github.com/trike-ipsec/trike/plugins/eapsdk/eappacket"
 )
 
 // MaxTurns is how many requests one conversation may have.
