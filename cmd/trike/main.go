@@ -34,7 +34,7 @@ func run(args []string) int {
 }
 
 func newApp() *cli.App {
-	commands := append([]*cli.Command{vetCommand(), compileCommand(), showCommand(), schemaCommand(), explainCommand(), versionCommand()}, runtimeCommands()...)
+	commands := append([]*cli.Command{vetCommand(), compileCommand(), showCommand(), schemaCommand(), explainCommand(), pluginCommand(), versionCommand()}, runtimeCommands()...)
 	for _, c := range commands {
 		terse(c)
 		for _, s := range c.Subcommands {

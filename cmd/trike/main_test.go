@@ -3,9 +3,12 @@ package main
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -22,8 +25,27 @@ func TestMain(m *testing.M) {
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script", UpdateScripts: *update, RequireUniqueNames: true, RequireExplicitExec: true,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"status": endsWith},
+		Setup: buildsGo,
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"status": endsWith},
 	})
+}
+
+// buildsGo lets a script build Go programs of this tree, with what is in the caches of this machine and nothing from elsewhere.
+func buildsGo(e *testscript.Env) error {
+	out, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE").Output()
+	if err != nil {
+		return err
+	}
+	source, err := filepath.Abs("../..")
+	if err != nil {
+		return err
+	}
+	caches := strings.Fields(string(out))
+	if len(caches) != 2 {
+		return fmt.Errorf("go env says %q", out)
+	}
+	e.Vars = append(e.Vars, "SOURCE="+source, "GOCACHE="+caches[0], "GOMODCACHE="+caches[1], "GOPROXY=off", "GOFLAGS=", "GOWORK=off", "CGO_ENABLED=0")
+	return nil
 }
 
 // endsWith is `status N COMMAND…` in a script: the command must end with just that exit status.

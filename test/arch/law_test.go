@@ -77,7 +77,8 @@ var law = []row{
 	{path: "cmd/ikeproc", may: []string{"ikeproc", "internal/sandbox"}, link: []string{cue, grpc, cli}, why: "a main of five lines, in a binary of its own"},
 	{path: "cmd/authproc", may: []string{"authproc", "internal/sandbox"}, link: []string{cue, cli, netlink}, why: "a main of five lines, in a binary of its own"},
 	{path: "cmd/xfrmproc", may: []string{"xfrmproc", "internal/sandbox", "internal/plan"}, link: []string{cue, grpc, cli, "crypto/x509"}, why: "a main of five lines, in a binary of its own"},
-	{path: "cmd/trike/...", may: []string{"compiler/...", "schema", "internal/plan", "internal/control", "internal/status", "internal/ikev2"},
+	{path: "cmd/trike/...", may: []string{"compiler/...", "schema", "internal/plan", "internal/control", "internal/status", "internal/ikev2",
+		"plugins/eapsdk/eaptest", "plugins/eapsdk/scaffold"},
 		why: "the operator's command speaks to triked by internal/control alone, and starts no process of the trio"},
 	{path: "cmd/...", why: "a program that this table does not know"},
 

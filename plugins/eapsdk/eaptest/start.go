@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,10 @@ func (s *session) Abort(reason string) {
 // Program starts an executable with the environment that trike gives it: its temporary folder and the handshake's variables, nothing else.
 func Program(file string) Starter {
 	return func(ctx context.Context) (*Running, error) {
+		file, err := filepath.Abs(file) // the program runs in a folder of its own
+		if err != nil {
+			return nil, err
+		}
 		dir, err := os.MkdirTemp("", "eap") // short: a socket's path has 108 octets
 		if err != nil {
 			return nil, err
