@@ -20,7 +20,7 @@ func pluginPinCommand() *cli.Command {
 	return &cli.Command{
 		Name: "pin", Usage: "write the line that pins a plugin's file in a policy: no other file is run", ArgsUsage: "FILE",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "entry", Usage: "write a whole entry of the policy's plugins, named after the file"},
+			&cli.BoolFlag{Name: "entry", Usage: "write the whole entry for the policy, named after the file: with a package clause above it, it is a file of CUE"},
 			&cli.StringFlag{Name: "installed", Usage: "`PATH` of the file on the gateway, for --entry (default: its name, in " + pluginFolder + ")"},
 		},
 		Action: func(c *cli.Context) error {
@@ -47,7 +47,7 @@ func pluginPinCommand() *cli.Command {
 				return cli.Exit(fmt.Sprintf("trike: %s is no absolute path: the policy wants one", installed), 2)
 			}
 			name := strings.TrimPrefix(strings.TrimSuffix(base, filepath.Ext(base)), "eap-")
-			_, err = fmt.Fprintf(c.App.Writer, "plugins: %q: {\n\tfile:   %q\n\tsha256: %q\n}\n", name, installed, sum)
+			_, err = fmt.Fprintf(c.App.Writer, "policy: plugins: %q: {\n\tfile:   %q\n\tsha256: %q\n}\n", name, installed, sum)
 			return err
 		},
 	}

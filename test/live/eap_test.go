@@ -16,14 +16,22 @@ import (
 	"github.com/trike-ipsec/trike/test/bed"
 )
 
+// secretText is a plugin's secret by its setting, which is the file's name here, too.
+type secretText struct{ name, text string }
+
 // eapSite is a site where paris has a certificate and asks berlin for a password by EAP-MSCHAPv2.
 func eapSite(t *testing.T) *site {
+	s := certificateSite(t)
+	s.authenticate(bin("plugins/eap-mschapv2"), secretText{"users", "alice: wonderland staff\n"}, secretText{"password", "wonderland\n"}, "staff")
+	return s
+}
+
+// certificateSite is a site whose gateways have certificates.
+func certificateSite(t *testing.T) *site {
 	s := newSite(t)
 	now := time.Now()
 	ca := pkitest.CA("Acme", nil, now)
-	for name, content := range map[string][]byte{"ca.pem": pkitest.PEM(ca), "users": []byte("alice: wonderland staff\n"), "password": []byte("wonderland\n")} {
-		s.must(os.WriteFile(s.path(name), content, 0o600))
-	}
+	s.must(os.WriteFile(s.path("ca.pem"), pkitest.PEM(ca), 0o600))
 	for _, name := range []string{"berlin", "paris"} {
 		leaf := pkitest.Leaf(name+".example.org", ca, pkitest.NewKey(), now)
 		s.must(os.WriteFile(s.path(name+".pem"), pkitest.PEM(leaf), 0o600))
@@ -42,29 +50,33 @@ func eapSite(t *testing.T) *site {
 	if out, err := s.berlin.Run(t.Context(), bin("trike"), "compile", "-o", s.path("plans"), s.path("policy")); err != nil {
 		t.Fatal(err, out)
 	}
-	file := bin("plugins/eap-mschapv2")
+	return s
+}
+
+// authenticate has berlin prove that it is alice by a plugin, and paris ask by it.
+func (s *site) authenticate(file string, server, client secretText, groups ...string) {
+	s.t.Helper()
 	b, err := os.ReadFile(file)
 	s.must(err)
 	sum := sha256.Sum256(b)
-	plugin := plan.Plugin{Name: "mschap", File: file, SHA256: hex.EncodeToString(sum[:])}
+	give := func(p *plan.Plan, x secretText) {
+		s.must(os.WriteFile(s.path(x.name), []byte(x.text), 0o600))
+		p.Secrets = append(p.Secrets, plan.Secret{Name: x.name, File: s.path(x.name)})
+		p.Plugins = []plan.Plugin{{Name: "method", File: file, SHA256: hex.EncodeToString(sum[:]), Secrets: []plan.PluginSecret{{Name: x.name, Secret: x.name}}}}
+	}
 	s.edit("berlin", func(p *plan.Plan) {
-		p.Secrets = append(p.Secrets, plan.Secret{Name: "password", File: s.path("password")})
-		plugin.Secrets = []plan.PluginSecret{{Name: "password", Secret: "password"}}
-		p.Plugins = []plan.Plugin{plugin}
-		p.Connections[0].LocalAuth = plan.Auth{Method: plan.AuthEAP, EAP: []string{"mschap"}, EAPIdentity: "alice"}
+		give(p, client)
+		p.Connections[0].LocalAuth = plan.Auth{Method: plan.AuthEAP, EAP: []string{"method"}, EAPIdentity: "alice"}
 	})
 	s.edit("paris", func(p *plan.Plan) {
-		p.Secrets = append(p.Secrets, plan.Secret{Name: "users", File: s.path("users")})
-		plugin.Secrets = []plan.PluginSecret{{Name: "users", Secret: "users"}}
-		p.Plugins = []plan.Plugin{plugin}
+		give(p, server)
 		c := &p.Connections[0]
-		c.RemoteAuth = plan.Auth{Method: plan.AuthEAP, EAP: []string{"mschap"}, AskIdentity: true, Groups: []string{"staff"}}
+		c.RemoteAuth = plan.Auth{Method: plan.AuthEAP, EAP: []string{"method"}, AskIdentity: true, Groups: groups}
 		c.Initiate, c.DPD.Restart = plan.InitiateNever, false
 		for i := range c.Children {
 			c.Children[i].Initiate = plan.InitiateNever
 		}
 	})
-	return s
 }
 
 // edit changes a compiled plan.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/trike-ipsec/trike/plugins/eapsdk"
@@ -57,18 +58,20 @@ func (b *bench) stop() {
 	}
 }
 
-// after is what the plugins wrote of late, for who looks for the cause of a finding.
-func (b *bench) after() (text string) {
+// words are the last lines that the plugins wrote, for who looks for the cause of a finding.
+func (b *bench) words() string {
+	const most = 4 // lines of each
+	var out []string
 	for _, p := range []*player{b.server, b.client} {
-		if p == nil {
+		if p == nil || p.Words() == "" {
 			continue
 		}
-		if words := p.Words(); words != "" {
-			const most = 2000 // octets
-			text += fmt.Sprintf("; the %v wrote: …%s", p.role, words[max(0, len(words)-most):])
+		lines := strings.Split(p.Words(), "\n")
+		for _, line := range lines[max(0, len(lines)-most):] {
+			out = append(out, fmt.Sprintf("%v: %s", p.role, line))
 		}
 	}
-	return text
+	return strings.Join(out, "\n")
 }
 
 func (b *bench) rand() *rand.Rand { return rand.New(rand.NewPCG(b.cfg.Seed, 1)) }

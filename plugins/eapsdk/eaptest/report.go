@@ -20,6 +20,9 @@ func WriteText(w io.Writer, findings []Finding) error {
 		switch f.Verdict {
 		case Fail:
 			fmt.Fprintf(&out, "      what happened: %s\n      who says so:   %s\n", oneLine(f.Why), f.Clause)
+			if f.Log != "" {
+				fmt.Fprintf(&out, "      its log:       %s\n", oneLine(f.Log))
+			}
 		case Skip:
 			fmt.Fprintf(&out, "      not tried: %s\n", oneLine(f.Why))
 		}
@@ -29,7 +32,7 @@ func WriteText(w io.Writer, findings []Finding) error {
 	return err
 }
 
-// oneLine takes from a plugin's words what could move a terminal's cursor; lines stay apart by an indent.
+// oneLine takes from a plugin's words what could move a terminal's cursor; further lines are indented.
 func oneLine(s string) string {
 	s = strings.Map(func(r rune) rune {
 		if r != '\n' && (r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0) {
@@ -37,5 +40,5 @@ func oneLine(s string) string {
 		}
 		return r
 	}, strings.ToValidUTF8(s, "?"))
-	return strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n        ")
+	return strings.ReplaceAll(strings.TrimSpace(s), "\n", "\n                     ")
 }

@@ -51,6 +51,7 @@ type Finding struct {
 	Claim   string  `json:"claim"`         // what has to hold
 	Clause  string  `json:"clause"`        // who says so
 	Why     string  `json:"why,omitempty"` // it does not hold, or was not tried
+	Log     string  `json:"log,omitempty"` // of a check that failed: what the plugin wrote last to standard error
 }
 
 // Run makes all checks, one after the other, and gives a finding for each. It ends early with ctx alone; what was not tried then is skipped.
@@ -83,7 +84,7 @@ func Conformance[Test T[Test]](t Test, c Config) {
 			t.Helper()
 			switch f := x.finding(t.Context(), b); f.Verdict {
 			case Fail:
-				t.Errorf("%s (%s): %s", f.Claim, f.Clause, f.Why)
+				t.Errorf("%s (%s): %s\n%s", f.Claim, f.Clause, f.Why, f.Log)
 			case Skip:
 				t.Skipf("%s", f.Why)
 			}
@@ -113,7 +114,7 @@ func (x check) finding(ctx context.Context, b *bench) Finding {
 	case errors.As(err, &missing):
 		f.Verdict, f.Why = Skip, string(missing)
 	case err != nil:
-		f.Verdict, f.Why = Fail, err.Error()+b.after()
+		f.Verdict, f.Why, f.Log = Fail, err.Error(), b.words()
 	}
 	if err != nil && missing == "" {
 		b.stop() // the next check begins with a plugin that has come to no harm

@@ -183,12 +183,13 @@ func TestProgramsThatAreNoPlugins(t *testing.T) {
 func TestReportIsForPeople(t *testing.T) {
 	var out strings.Builder
 	err := WriteText(&out, []Finding{{Check: "login", Verdict: Pass, Claim: "it works"},
-		{Check: "keys", Verdict: Fail, Claim: "keys agree", Clause: "RFC 3748 section 7.10", Why: "one\x1b[2Jtwo\nthree"}, {Check: "replay", Verdict: Skip, Claim: "none", Why: "no client"}})
+		{Check: "keys", Verdict: Fail, Claim: "keys agree", Clause: "RFC 3748 section 7.10", Why: "one\x1b[2Jtwo\nthree", Log: "server: ready"}, {Check: "replay", Verdict: Skip, Claim: "none", Why: "no client"}})
 	want := `pass  login                  it works
 FAIL  keys                   keys agree
       what happened: one [2Jtwo
-        three
+                     three
       who says so:   RFC 3748 section 7.10
+      its log:       server: ready
 skip  replay                 none
       not tried: no client
 1 passed, 1 failed, 1 not tried
