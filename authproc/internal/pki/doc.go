@@ -5,7 +5,8 @@
 //	err = pki.Names(chain[0], id)          // RFC 4945 section 3.1: the identity is in the certificate
 //	err = lists.Check(chain, mode, now)    // revocation lists
 //
-// Path building, name constraints, basic constraints and policies are crypto/x509's, which bounds its own work; what a peer may hand it is bounded here.
+// Path building, basic constraints, policies and constraints of host names and addresses are crypto/x509's, which bounds its own work; constraints of directory names and of mail
+// are looked at here, and what a peer may hand over is bounded here.
 package pki
 
 // Bounds on what a peer, or a file, may hold.

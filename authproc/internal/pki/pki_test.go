@@ -248,7 +248,7 @@ func TestRevocationLists(t *testing.T) {
 	wants(t, have.Check(chain(bad), plan.RevocationPrefer, now), "was revoked")
 	for name, ext := range map[string]pkix.Extension{
 		"delta": {Id: oidDeltaCRL, Critical: true, Value: []byte{2, 1, 1}},
-		"part":  {Id: oidIssuingDistributionPoint, Critical: true, Value: []byte{0x30, 3, 0x81, 1, 0xff}},
+		"part":  {Id: oidIssuingDistributionPoint, Critical: true, Value: []byte{0x30, 3, 0x84, 1, 0xff}},
 		"known": {Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}},
 	} {
 		der, err := x509.CreateRevocationList(rand.Reader, &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: now, NextUpdate: now.Add(time.Hour), ExtraExtensions: []pkix.Extension{ext}}, root.Cert, root.Key)

@@ -62,6 +62,9 @@ func Certificate(der []byte) (*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("a certificate is malformed: %w", err)
 	}
+	if err := handled(c); err != nil {
+		return nil, fmt.Errorf("a certificate is malformed: %w", err)
+	}
 	return c, nil
 }
 

@@ -43,12 +43,15 @@ func Verify(ders [][]byte, trust Trust, r Rules, now time.Time) ([]*x509.Certifi
 	if err != nil {
 		return nil, err
 	}
+	if err := affordable(leaf); err != nil {
+		return nil, fmt.Errorf("certificate %s: %w", Title(leaf), err)
+	}
 	if err := usage(leaf); err != nil {
 		return nil, err
 	}
 	between, roots := x509.NewCertPool(), x509.NewCertPool()
 	for _, d := range ders[1:] {
-		if c, err := Certificate(d); err == nil { // one that is not needed may be anything
+		if c, err := Certificate(d); err == nil && affordable(c) == nil { // one that is not needed may be anything
 			between.AddCert(c)
 		}
 	}
@@ -64,13 +67,26 @@ func Verify(ders [][]byte, trust Trust, r Rules, now time.Time) ([]*x509.Certifi
 	}
 	var fault error
 	for _, chain := range chains[:min(len(chains), 16)] {
-		if err := strong(chain, r); err != nil {
-			fault = err
+		if fault = strong(chain, r); fault == nil {
+			fault = within(chain)
+		}
+		if fault != nil {
 			continue
 		}
 		return chain, nil
 	}
 	return nil, fault
+}
+
+// maxClaimedBits bounds the RSA key of an authority that a peer sends: crypto/tls has the same bound.
+const maxClaimedBits = 8192
+
+// affordable is whether a key that a peer claims is one to compute with: up to a hundred signatures are checked by it before anybody has vouched for it.
+func affordable(c *x509.Certificate) error {
+	if k, ok := c.PublicKey.(*rsa.PublicKey); ok && c.IsCA && k.N.BitLen() > maxClaimedBits {
+		return fmt.Errorf("an authority's RSA key of %d bits is not served unless the policy has it", k.N.BitLen())
+	}
+	return signature.Rules{MinRSABits: 1}.Key(c.PublicKey)
 }
 
 // usage is whether a certificate may be used for IKE (RFC 4945 sections 5.1.3.2 and 5.1.3.12).
@@ -98,6 +114,9 @@ func usage(c *x509.Certificate) error {
 func strong(chain []*x509.Certificate, r Rules) error {
 	rules := signature.Rules{MinRSABits: r.MinRSABits}
 	for i, c := range chain {
+		if c.PublicKeyAlgorithm == x509.DSA {
+			return fmt.Errorf("certificate %s: its key is for DSA, which is not served (RFC 8247 section 3)", Title(c))
+		}
 		switch k := c.PublicKey.(type) {
 		case *rsa.PublicKey:
 			if err := rules.Key(k); err != nil {
