@@ -26,8 +26,24 @@ func TestAuthorsMethod(t *testing.T) {
 	s.comesUpBy(filepath.Join(dir, "eap-word"), secretText{"words", "alice kWfmyG8jqKmNj4\n"}, secretText{"word", "kWfmyG8jqKmNj4\n"})
 }
 
-// comesUpBy puts both gateways' plans with a plugin in force, and the tunnel up.
-func (s *site) comesUpBy(file string, server, client secretText) {
+// So does the same method in Python: a script within the sandbox, whose interpreter reads it by a descriptor.
+func TestAuthorsMethodInPython(t *testing.T) {
+	if err := exec.Command("/usr/bin/python3", "-I", "-c", "import grpc, google.protobuf").Run(); err != nil {
+		t.Skip("Debian's python3-grpcio and python3-protobuf are not here: test/setup packages installs them")
+	}
+	s := certificateSite(t)
+	s.must(os.CopyFS(s.path("python"), os.DirFS("../../plugins/python")))
+	source, err := filepath.Abs("../..")
+	s.must(err)
+	if out, err := exec.CommandContext(t.Context(), "make", "-C", s.path("python"), "-B", "TRIKE_SOURCE="+source).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	file := s.path("python/eap-word")
+	s.comesUpBy(file, secretText{"words", "alice kWfmyG8jqKmNj4\n"}, secretText{"word", "kWfmyG8jqKmNj4\n"}, file)
+}
+
+// comesUpBy puts both gateways' plans with a plugin in force, and the tunnel up. script is the plugin's file where an interpreter reads it.
+func (s *site) comesUpBy(file string, server, client secretText, script ...string) {
 	s.t.Helper()
 	s.authenticate(file, server, client)
 	s.ask(s.p, "apply", s.path("plans/paris.plan.json"))
@@ -37,6 +53,6 @@ func (s *site) comesUpBy(file string, server, client secretText) {
 	s.ask(s.b, "up", "berlin-paris")
 	s.settled()
 	s.unharmed(1, func() {})
-	s.plugin(theirs, "paris", s.pid(s.p, "authproc"))
-	s.plugin(ours, "berlin", s.pid(s.b, "authproc"))
+	s.plugin(theirs, "paris", s.pid(s.p, "authproc"), script...)
+	s.plugin(ours, "berlin", s.pid(s.b, "authproc"), script...)
 }
