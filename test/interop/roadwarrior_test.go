@@ -34,6 +34,7 @@ type laptop struct {
 	host   *bed.Host
 	outer  string
 	via    string
+	wire   string // its interface
 	v4, v6 string
 }
 
@@ -110,7 +111,7 @@ func (r *roads) laptop(user, password string) *laptop {
 	r.t.Helper()
 	n := len(r.laptops) + 1
 	l := &laptop{host: r.bed.Host(fmt.Sprintf("laptop%d", n)), outer: fmt.Sprintf("172.16.%d.1", n), via: fmt.Sprintf("172.16.%d.254", n)}
-	r.bed.Wire(l.host, l.outer+"/24", r.nat, l.via+"/24")
+	l.wire, _ = r.bed.Wire(l.host, l.outer+"/24", r.nat, l.via+"/24")
 	l.host.Route("192.0.2.0/24", l.via)
 	if err := r.bed.Err(); err != nil {
 		r.t.Fatal(err)
@@ -169,6 +170,13 @@ func (l *laptop) learn() {
 		dev = []string{"dev", "ipsec0"}
 	}
 	l.host.Must(append(append([]string{"ip", "route", "replace", "10.1.0.0/16"}, dev...), "src", l.v4)...)
+	if l.v6 != "" {
+		on := l.wire
+		if !inKernel() {
+			on = "ipsec0"
+		}
+		l.host.Must("ip", "-6", "route", "replace", "2001:db8:1::/48", "dev", on, "src", l.v6)
+	}
 }
 
 // ping sends from the laptop, by its given address, into the hub's network, and back from there.
@@ -179,6 +187,12 @@ func (r *roads) ping(l *laptop, count int) {
 	}
 	if got, out := r.hub.Ping(l.v4, "10.1.0.1", count, 20*time.Millisecond); got != count {
 		r.t.Errorf("%d of %d pings to %s came back:\n%s", got, count, l.v4, out)
+	}
+	if l.v6 == "" {
+		return
+	}
+	if got, out := l.host.Ping("2001:db8:1::1", l.v6, count, 20*time.Millisecond); got != count {
+		r.t.Errorf("%d of %d pings from %s came back:\n%s", got, count, l.v6, out)
 	}
 }
 
