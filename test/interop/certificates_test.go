@@ -26,6 +26,7 @@ type certified struct {
 	ca, between *pkitest.Pair // between is nil where the authority signs itself
 	left, right *pkitest.Pair
 	schemes     string // of trike's policy
+	more        string // more lines of its connection
 	peerAuth    string // strongSwan's word for how the right one signs
 	revocation  string
 	raw         bool
@@ -114,10 +115,11 @@ func (c *certified) trike() *gateway {
 		gateway: "left"
 		peer: {address: "%s", id: "right.example", networks: ["%s"]}
 		auth: certificate: {authorities: ["acme"], revocation: "%s"%s}
+%s
 	}
 	certificates: left: %s
 	authorities: acme: %s
-	secrets: key: file: %q`, c.l, c.netL, datapath, c.r, c.netR, c.revocation, c.schemes, own, ca, c.file("left.key")))
+	secrets: key: file: %q`, c.l, c.netL, datapath, c.r, c.netR, c.revocation, c.schemes, c.more, own, ca, c.file("left.key")))
 }
 
 // strongSwan starts the right gateway.

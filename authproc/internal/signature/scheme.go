@@ -57,7 +57,7 @@ func schemes() []scheme {
 	}
 }
 
-// fits tells whether a key may be used with the scheme. RFC 7427 leaves curve and hash free; we want the hash that is as strong as the curve, as RFC 4754 and everybody does.
+// fits tells whether a key of ours is used with the scheme. RFC 7427 leaves curve and hash free; we take the hash that is as strong as the curve, as RFC 4754 does.
 func (s scheme) fits(public crypto.PublicKey) bool {
 	switch k := public.(type) {
 	case *rsa.PublicKey:
@@ -70,6 +70,16 @@ func (s scheme) fits(public crypto.PublicKey) bool {
 		return s.family == familyEd448
 	}
 	return false
+}
+
+// suits tells whether a peer may use its key with the scheme: a hash that is stronger than the curve does no harm, and Libreswan takes the longest that we announce.
+func (s scheme) suits(public crypto.PublicKey) bool {
+	k, ok := public.(*ecdsa.PublicKey)
+	if !ok || s.family != familyECDSA {
+		return s.fits(public)
+	}
+	bits := k.Curve.Params().BitSize
+	return bits >= 256 && s.curve.Params().BitSize >= bits
 }
 
 // Describe names a public key for the operator.

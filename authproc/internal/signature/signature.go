@@ -150,7 +150,7 @@ func verify7427(public crypto.PublicKey, data, octets []byte, allowed []scheme) 
 		switch {
 		case !slices.ContainsFunc(allowed, func(a scheme) bool { return a.name == s.name }):
 			return "", refusal(public, fmt.Sprintf("it signed by %s", s.name), allowed)
-		case !s.fits(public):
+		case !s.suits(public):
 			return "", refusal(public, fmt.Sprintf("it signed by %s, which does not fit the certificate's key", s.name), allowed)
 		case !s.verify(public, sig, octets):
 			return "", refusal(public, fmt.Sprintf("the %s signature is not made with the certificate's key", s.name), allowed)
@@ -163,7 +163,7 @@ func verify7427(public crypto.PublicKey, data, octets []byte, allowed []scheme) 
 func refusal(public crypto.PublicKey, what string, allowed []scheme) error {
 	var names []string
 	for _, s := range allowed {
-		if s.fits(public) {
+		if s.suits(public) {
 			names = append(names, string(s.name))
 		}
 	}

@@ -220,3 +220,34 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// A peer may take a longer hash than its curve is worth, as Libreswan does, and no shorter one; and only if the policy has it.
+func TestLongerHashes(t *testing.T) {
+	all := keys(t)
+	for _, c := range []struct {
+		key    string
+		scheme plan.Scheme
+		ok     bool
+	}{
+		{"p256", plan.SchemeECDSA384, true}, {"p256", plan.SchemeECDSA512, true}, {"p384", plan.SchemeECDSA512, true},
+		{"p384", plan.SchemeECDSA256, false}, {"p521", plan.SchemeECDSA384, false}, {"rsa", plan.SchemeECDSA256, false},
+	} {
+		for _, s := range schemes() {
+			if s.name != c.scheme {
+				continue
+			}
+			sig, err := s.sign(all[c.key], octets)
+			if err != nil {
+				t.Fatal(err)
+			}
+			id := s.identifiers()[0]
+			data := append(append([]byte{byte(len(id))}, id...), sig...)
+			if _, err := Verify(all[c.key].Public(), ikev2.AuthSignature, data, octets, Rules{}); (err == nil) != c.ok {
+				t.Errorf("%s by %s: %v", c.key, c.scheme, err)
+			}
+			if _, err := Verify(all[c.key].Public(), ikev2.AuthSignature, data, octets, Rules{Allowed: []plan.Scheme{plan.SchemeEd25519}}); err == nil {
+				t.Errorf("%s by %s, which the policy does not have, verified", c.key, c.scheme)
+			}
+		}
+	}
+}
