@@ -179,20 +179,28 @@ func (l *laptop) learn() {
 	}
 }
 
-// ping sends from the laptop, by its given address, into the hub's network, and back from there.
+// pace is between two pings: ping waits for the last answer no longer than that, and a busy machine may need a while.
+const pace = 100 * time.Millisecond
+
+// ping sends from the laptop, by its given addresses, into the hub's network, and back from there. This is about where packets go: a run that lost one, on a busy machine, is done again.
 func (r *roads) ping(l *laptop, count int) {
 	r.t.Helper()
-	if got, out := l.host.Ping("10.1.0.1", l.v4, count, 20*time.Millisecond); got != count {
-		r.t.Errorf("%d of %d pings from %s came back:\n%s", got, count, l.v4, out)
+	r.pings(l.host, "10.1.0.1", l.v4, count)
+	r.pings(r.hub, l.v4, "10.1.0.1", count)
+	if l.v6 != "" {
+		r.pings(l.host, "2001:db8:1::1", l.v6, count)
 	}
-	if got, out := r.hub.Ping(l.v4, "10.1.0.1", count, 20*time.Millisecond); got != count {
-		r.t.Errorf("%d of %d pings to %s came back:\n%s", got, count, l.v4, out)
+}
+
+func (r *roads) pings(from *bed.Host, to, source string, count int) {
+	r.t.Helper()
+	got, out := from.Ping(to, source, count, pace)
+	if got > 0 && got < count {
+		r.t.Logf("%d of %d pings from %s to %s came back; once more:\n%s", got, count, source, to, out)
+		got, out = from.Ping(to, source, count, pace)
 	}
-	if l.v6 == "" {
-		return
-	}
-	if got, out := l.host.Ping("2001:db8:1::1", l.v6, count, 20*time.Millisecond); got != count {
-		r.t.Errorf("%d of %d pings from %s came back:\n%s", got, count, l.v6, out)
+	if got != count {
+		r.t.Errorf("%d of %d pings from %s to %s came back:\n%s", got, count, source, to, out)
 	}
 }
 
