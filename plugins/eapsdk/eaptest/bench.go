@@ -216,6 +216,9 @@ func (s *timed) Next(ctx context.Context, packet []byte) (eapsdk.Step, error) {
 	return step, late(ctx, s.call, err)
 }
 
+// header is the code, identifier and length of an EAP packet. A request or response is longer (RFC 3748 section 4.1).
+type header [4]byte
+
 // pair is a server's and a client's session in the midst of a login: the client has answered the first request.
 type pair struct {
 	server, client    eapsdk.Session
@@ -235,13 +238,19 @@ func (b *bench) meet(ctx context.Context) (*pair, error) {
 	if x.server, step, err = server.Begin(ctx, begin); err != nil || step.Outcome != eapsdk.Continue {
 		return nil, fmt.Errorf("the server does not begin: %w", fault(step, err))
 	}
-	x.request = step.Packet
+	if x.request = step.Packet; len(x.request) <= len(header{}) {
+		x.server.Abort("its request has no type")
+		return nil, fmt.Errorf("the server begins with a request of %d octets, which has no type", len(x.request))
+	}
 	begin.Packet = step.Packet
 	if x.client, step, err = client.Begin(ctx, begin); err != nil || step.Outcome != eapsdk.Continue {
 		x.server.Abort("the client does not begin")
 		return nil, fmt.Errorf("the client does not begin: %w", fault(step, err))
 	}
-	x.response = step.Packet
+	if x.response = step.Packet; len(x.response) <= len(header{}) {
+		x.abort("the response has no type")
+		return nil, fmt.Errorf("the client answers with a response of %d octets, which has no type", len(x.response))
+	}
 	return x, nil
 }
 

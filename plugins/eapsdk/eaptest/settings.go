@@ -45,33 +45,42 @@ type sideFile struct {
 // server, client and wrong are Config's. Secrets are files, as in a policy; a side may have a "file", the program that plays it in place of the one under test. Relative names are
 // looked up beside the settings file. "server_name" is Config.ServerName. All of it may be left out.
 func ReadSettings(name string) (Config, error) {
-	var f settingsFile
 	text, err := readBounded(name, maxSettingsFile)
 	if err != nil {
 		return Config{}, err
 	}
+	c, err := parseSettings(text, filepath.Dir(name))
+	if err != nil {
+		return Config{}, fmt.Errorf("%s: %w", name, err)
+	}
+	return c, nil
+}
+
+// parseSettings reads the text of a settings file that lies in dir.
+func parseSettings(text []byte, dir string) (c Config, err error) {
+	var f settingsFile
 	d := json.NewDecoder(bytes.NewReader(text))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&f); err != nil {
-		return Config{}, fmt.Errorf("%s: %w", name, err)
+		return Config{}, err
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Config{}, fmt.Errorf("%s: something stands behind the settings", name)
+		return Config{}, errors.New("something stands behind the settings")
 	}
-	c, dir := Config{Identity: f.Identity, ServerName: f.ServerName}, filepath.Dir(name)
+	c.Identity, c.ServerName = f.Identity, f.ServerName
 	if len(c.Identity) > eapsdk.MaxIdentity {
-		return Config{}, fmt.Errorf("%s: the identity has %d octets, and %d are possible", name, len(c.Identity), eapsdk.MaxIdentity)
+		return Config{}, fmt.Errorf("the identity has %d octets, and %d are possible", len(c.Identity), eapsdk.MaxIdentity)
 	}
 	if c.Server, err = f.Server.read(dir); err != nil {
-		return Config{}, fmt.Errorf("%s: server: %w", name, err)
+		return Config{}, fmt.Errorf("server: %w", err)
 	}
 	if c.Client, err = f.Client.read(dir); err != nil {
-		return Config{}, fmt.Errorf("%s: client: %w", name, err)
+		return Config{}, fmt.Errorf("client: %w", err)
 	}
 	if f.Wrong != nil {
 		wrong, err := f.Wrong.read(dir)
 		if err != nil {
-			return Config{}, fmt.Errorf("%s: wrong: %w", name, err)
+			return Config{}, fmt.Errorf("wrong: %w", err)
 		}
 		c.Wrong = &wrong
 	}
@@ -104,6 +113,11 @@ func (f sideFile) read(dir string) (Side, error) {
 }
 
 func readBounded(name string, most int64) ([]byte, error) {
+	if info, err := os.Stat(name); err != nil {
+		return nil, err
+	} else if !info.Mode().IsRegular() { // a pipe might never come to its end
+		return nil, fmt.Errorf("%s is no regular file", name)
+	}
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err

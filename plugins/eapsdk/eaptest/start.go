@@ -98,7 +98,8 @@ func start(ctx context.Context, file, dir string) (*Running, error) {
 	cmd := exec.Command(file)
 	cmd.Dir, cmd.Env = dir, []string{"TMPDIR=" + dir, eapsdk.Cookie + "=" + eapsdk.Protocol, "PLUGIN_PROTOCOL_VERSIONS=1"}
 	cmd.Stderr = words
-	cmd.WaitDelay = time.Second // for children of its own that keep the pipes open
+	cmd.WaitDelay = time.Second // for what it started and left, which may keep the pipes open
+	inGroup(cmd)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -108,7 +109,7 @@ func start(ctx context.Context, file, dir string) (*Running, error) {
 	}
 	line := make(chan string, 1)
 	go func() { line <- firstLine(stdout) }()
-	end := sync.OnceFunc(func() { _ = cmd.Process.Kill(); _ = cmd.Wait(); _ = os.RemoveAll(dir) })
+	end := sync.OnceFunc(func() { killGroup(cmd); _ = cmd.Wait(); _ = os.RemoveAll(dir) })
 	var said string
 	select {
 	case said = <-line:

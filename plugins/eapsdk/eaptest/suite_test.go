@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"google.golang.org/grpc"
 
@@ -76,6 +77,7 @@ func TestFaultsAreFound(t *testing.T) {
 		"lets replayed responses in":  {"replay", "other-sessions-packet"},
 		"describes itself wrongly":    {"describe"},
 		"gives a key without success": {"login"},
+		"begins without a type":       {"login", "packet-type", "request-again"},
 	} {
 		t.Run(fault, func(t *testing.T) {
 			start := serving(func(g *grpc.Server, words io.Writer) {
@@ -134,6 +136,8 @@ func (f *foreign) Begin(ctx context.Context, r *wire.BeginRequest) (*wire.Step, 
 	switch {
 	case err != nil && f.fault == "begins over":
 		return goesOn, nil
+	case err == nil && f.fault == "begins without a type":
+		s.Packet = []byte{byte(r.Role), byte(r.Identifier), 0, 4}
 	case err == nil && f.fault == "gives a key without success":
 		s.Msk = bytes.Repeat([]byte{1}, eapsdk.MaxMSK)
 	}
@@ -178,6 +182,31 @@ func TestProgramsThatAreNoPlugins(t *testing.T) {
 	if _, err := Program(filepath.Join(dir, "nosuch"))(t.Context()); err == nil {
 		t.Error("a program that there is not was started")
 	}
+}
+
+// What a plugin has started ends with it.
+func TestProgramsEndWhole(t *testing.T) {
+	file, mark := filepath.Join(t.TempDir(), "plugin"), filepath.Join(t.TempDir(), "mark")
+	script := "#!/bin/sh\nsleep 1000 &\necho $! >" + mark + "\necho hello\nwait\n"
+	if err := os.WriteFile(file, []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Program(file)(t.Context()); err == nil {
+		r.Stop()
+		t.Fatal("it is no plugin, and was taken for one")
+	}
+	b, err := os.ReadFile(mark)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 1000 { // a signal takes its time, and so does who takes over orphans
+		stat, err := os.ReadFile("/proc/" + strings.TrimSpace(string(b)) + "/stat")
+		if err != nil || strings.Contains(string(stat), ") Z ") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("its child runs on")
 }
 
 func TestReportIsForPeople(t *testing.T) {
