@@ -102,7 +102,7 @@ func settle(t *testing.T, before int) {
 		if runtime.NumGoroutine() <= before {
 			return
 		}
-		runtime.Gosched()
+		time.Sleep(time.Millisecond) // the runtime's own, which clean up behind the collector, come and go
 	}
 	t.Errorf("%d goroutines before, %d after", before, runtime.NumGoroutine())
 }
