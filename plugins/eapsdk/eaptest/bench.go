@@ -18,7 +18,7 @@ import (
 type bench struct {
 	cfg            Config
 	server, client *player
-	wrong          *player
+	began          map[eapsdk.Role]bool // it has run as this role
 }
 
 // player is a plugin that runs, configured for a role, whose calls are bounded in time.
@@ -44,13 +44,13 @@ func newBench(c Config) *bench {
 	if c.Sessions == 0 {
 		c.Sessions = 64
 	}
-	return &bench{cfg: c}
+	return &bench{cfg: c, began: map[eapsdk.Role]bool{}}
 }
 
 func ptr(s string) *string { return &s }
 
 func (b *bench) stop() {
-	for _, p := range []**player{&b.server, &b.client, &b.wrong} {
+	for _, p := range []**player{&b.server, &b.client} {
 		if *p != nil {
 			(*p).Stop()
 			*p = nil
@@ -125,19 +125,38 @@ func (b *bench) play(ctx context.Context, role eapsdk.Role, s Side) (*player, er
 	return p, nil
 }
 
-// asks gives the plugin that plays the server.
-func (b *bench) asks(ctx context.Context) (p *player, err error) {
-	if b.server == nil {
-		b.server, err = b.play(ctx, eapsdk.Server, b.cfg.Server)
+// prepare starts a role's plugin, unless it runs.
+func (b *bench) prepare(ctx context.Context, role eapsdk.Role) (err error) {
+	at, side := &b.server, b.cfg.Server
+	if role == eapsdk.Client {
+		at, side = &b.client, b.cfg.Client
 	}
+	if *at == nil {
+		*at, err = b.play(ctx, role, side)
+	}
+	b.began[role] = b.began[role] || err == nil
+	return err
+}
+
+// ready is prepare for all checks but that of the settings, whose finding need not come again and again.
+func (b *bench) ready(ctx context.Context, role eapsdk.Role) error {
+	err := b.prepare(ctx, role)
+	var missing lack
+	if err == nil || b.began[role] || errors.As(err, &missing) {
+		return err
+	}
+	return lack(fmt.Sprintf("the %v cannot begin: see the check \"settings\"", role))
+}
+
+// asks gives the plugin that plays the server.
+func (b *bench) asks(ctx context.Context) (*player, error) {
+	err := b.ready(ctx, eapsdk.Server)
 	return b.server, err
 }
 
 // answers gives the one that plays the client.
-func (b *bench) answers(ctx context.Context) (p *player, err error) {
-	if b.client == nil {
-		b.client, err = b.play(ctx, eapsdk.Client, b.cfg.Client)
-	}
+func (b *bench) answers(ctx context.Context) (*player, error) {
+	err := b.ready(ctx, eapsdk.Client)
 	return b.client, err
 }
 

@@ -26,18 +26,20 @@ func describesItself(ctx context.Context, b *bench) error {
 }
 
 func takesSettings(ctx context.Context, b *bench) error {
-	_, errS := b.asks(ctx)
-	_, errC := b.answers(ctx)
-	var missing lack
-	if errors.As(errS, &missing) && errors.As(errC, &missing) {
-		return errors.New("it plays neither role")
-	}
-	for _, err := range []error{errS, errC} {
-		if err != nil && !errors.As(err, &missing) {
-			return err
+	var errs []error
+	lacks := 0
+	for _, role := range []eapsdk.Role{eapsdk.Server, eapsdk.Client} {
+		var missing lack
+		if err := b.prepare(ctx, role); errors.As(err, &missing) {
+			lacks++
+		} else if err != nil {
+			errs = append(errs, err)
 		}
 	}
-	return nil
+	if lacks == 2 {
+		return errors.New("it plays neither role")
+	}
+	return errors.Join(errs...)
 }
 
 func survivesWithoutSettings(ctx context.Context, b *bench) error {

@@ -37,7 +37,7 @@ func TestFaultsAreFound(t *testing.T) {
 	found := map[string]bool{}
 	for fault, want := range map[string][]string{
 		"describes itself otherwise":           {"describe"},
-		"takes no settings":                    {"settings", "login"},
+		"takes no settings":                    {"settings"},
 		"cannot bear to have no settings":      {"no-settings"},
 		"begins with an identifier of its own": {"requests"},
 		"makes a key of its own on each side":  {"keys", "lossy-link", "sessions-at-once"},
